@@ -1,0 +1,23 @@
+//! Values and decisions. No I/O, no clock, no randomness: whatever varies is an argument.
+//!
+//! | word | type |
+//! |---|---|
+//! | app | [`app::App`]: our registration at a provider |
+//! | merchant | [`merchant::Merchant`] |
+//! | connection | [`merchant::Connection`]: a provider user who granted our app access; tokens belong to it |
+//! | link | [`merchant::Link`]: merchant → connection |
+//! | token version, head, liveness | [`token`] |
+//! | attempt | [`attempt`]: the durable intent of something that can bring or kill tokens |
+//! | event, record, trail | [`trail`] |
+
+pub mod ambient;
+pub mod app;
+pub mod attempt;
+pub mod id;
+pub mod mac;
+pub mod merchant;
+pub mod name;
+pub mod secret;
+pub mod timing;
+pub mod token;
+pub mod trail;

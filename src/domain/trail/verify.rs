@@ -1,0 +1,1 @@
+//! What a reader with the public key can check.

@@ -171,6 +171,7 @@ pub trait Entropy: Send + Sync + 'static {
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks for randomness")]
     fn fill(&self, buffer: &mut [u8]) {
         // A vault that cannot draw randomness must not draw one more breath: every salt, state and id depends on it.
         if getrandom::fill(buffer).is_err() {

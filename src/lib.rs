@@ -15,4 +15,5 @@ pub mod sandbox;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod v1;
 pub mod vault;

@@ -100,8 +100,8 @@ impl fmt::Display for TokenVersion {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ambient::{SystemClock, SystemEntropy};
     use super::*;
+    use crate::domain::ambient::{SystemClock, SystemEntropy};
 
     #[test]
     fn an_id_survives_its_text_form_and_no_other_text_is_one() {

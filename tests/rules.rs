@@ -1,0 +1,397 @@
+//! The rules that the compiler cannot hold: who may name whom, which crate belongs where, what stands nowhere.
+//!
+//! Reads the source as text. Comments and the inside of strings do not count, except where a rule is about them. A second
+//! test feeds bad samples, one per rule at least, so that no rule is only decoration.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support")]
+
+use std::fs;
+use std::path::Path;
+
+/// Layer, and what it may name in this crate. `a::b` permits that module of `a` alone.
+const LAYERS: &[(&str, &str)] = &[
+    ("domain", ""),
+    ("policy", "domain"),
+    ("vault", "domain"),
+    ("provider", "domain"),
+    ("store", "domain"),
+    ("service", "domain policy vault provider store"),
+    ("v1", ""),
+    ("grpc", "domain service v1"),
+    ("http", "domain service"),
+    ("config", "domain"),
+    ("telemetry", ""),
+    ("app", "domain policy vault provider store service v1 grpc http config telemetry"),
+    ("cli", "domain v1"),
+    ("sandbox", "domain::ambient"),
+    ("demo", "app cli v1 sandbox domain"),
+    ("main", "app cli demo sandbox config telemetry"),
+    ("lib", ""),
+];
+
+/// Every dependency, and the layers or modules that may name it: `*` is all, `+` all but domain. A new one needs a place here.
+const CRATES: &[(&str, &str)] = &[
+    ("base64 minicbor sha2 subtle thiserror time uuid zeroize", "*"),
+    ("arc_swap serde tokio_stream tokio_util tracing url", "+"),
+    ("getrandom", "domain/ambient"),
+    ("rustix", "+ domain/ambient"),
+    ("tokio", "+ domain/ambient"),
+    ("serde_json", "+ domain/trail/view"),
+    ("unicode_normalization", "domain/name sandbox"),
+    ("ed25519_dalek", "domain vault"),
+    ("aes_gcm hkdf hmac", "vault"),
+    ("sqlx", "store"),
+    ("oauth2", "provider"),
+    ("reqwest", "provider sandbox demo"),
+    ("hyper hyper_util", "provider grpc http sandbox demo"),
+    ("axum askama", "http sandbox"),
+    ("tonic tonic_prost prost prost_types tonic_types", "v1 grpc cli demo"),
+    ("tonic_health tonic_reflection prost_reflect", "grpc"),
+    ("tower", "grpc http cli sandbox demo"),
+    ("tokio_rustls rustls_pemfile", "grpc http cli sandbox demo"),
+    ("x509_parser", "grpc"),
+    ("rcgen", "grpc sandbox demo"),
+    ("toml", "config policy"),
+    ("clap", "cli main"),
+    ("comfy_table", "cli"),
+    ("tracing_subscriber", "telemetry"),
+];
+
+/// What stands nowhere in code, and why.
+const BANNED: &[(&str, &str)] = &[
+    ("super::super", "name it from crate::"),
+    ("dbg!", "left over"),
+    ("todo!", "left over"),
+    ("unimplemented!", "left over"),
+    ("Status::from_error", "sends the error's text to the caller; use grpc::status"),
+    ("#[allow", "use #[expect(…, reason = …)]"),
+    ("#![allow", "use #![expect(…, reason = …)]"),
+    ("#[ignore", "a test that does not run holds nothing"),
+    ("AssertSqlSafe", "SQL is a constant"),
+];
+
+/// What stands nowhere at all, comments and strings included, in parts so that this file may be read by its own rule.
+const BANNED_TEXT: &[(&str, &str)] =
+    &[("FIX", "ME"), ("/ro", "ot/"), ("/ho", "me/"), ("/Us", "ers/"), (env!("CARGO_MANIFEST_DIR"), "/")];
+
+const SQL_WRITES: &[&str] = &["INSERT", "UPDATE", "DELETE"];
+const SQL_VERBS: &[&str] =
+    &["INSERT", "UPDATE", "DELETE", "SELECT", "WITH", "CREATE", "ALTER", "DROP", "PRAGMA", "BEGIN"];
+
+/// A file of src/: path within it without `.rs`, its text, and that text with comments, then strings too, blanked out. All
+/// three have the same length.
+struct Source {
+    path: String,
+    text: String,
+    code: String,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        Self { path: path.trim_end_matches(".rs").into(), text: text.into(), code: blank(text) }
+    }
+
+    fn layer(&self) -> &str {
+        self.path.split('/').next().unwrap()
+    }
+
+    fn at(&self, offset: usize, message: &str) -> String {
+        format!("src/{}.rs:{}: {message}", self.path, self.text[..offset].matches('\n').count() + 1)
+    }
+}
+
+/// The text with comments and the inside of string and character literals as spaces.
+fn blank(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = bytes.to_vec();
+    let mut i = 0;
+    while i < bytes.len() {
+        let rest = &text.as_bytes()[i..];
+        let hashes = rest.iter().skip(1).take_while(|b| **b == b'#').count();
+        let word_before =
+            i > 0 && (bytes[i - 1].is_ascii_alphanumeric() || bytes[i - 1] == b'_') && bytes[i - 1] != b'b';
+        let find =
+            |from: usize, what: &str| text[i + from..].find(what).map_or(rest.len(), |at| from + at + what.len());
+        let (keep, end) = if rest.starts_with(b"//") {
+            (0, find(0, "\n"))
+        } else if rest.starts_with(b"/*") {
+            (0, find(2, "*/"))
+        } else if rest[0] == b'r' && !word_before && rest.get(1 + hashes) == Some(&b'"') {
+            (2 + hashes, find(2 + hashes, &format!("\"{}", "#".repeat(hashes))))
+        } else if rest[0] == b'"' || (rest[0] == b'\'' && (rest.get(1) == Some(&b'\\') || rest.get(2) == Some(&b'\'')))
+        {
+            let mut end = 1;
+            while end < rest.len() && rest[end] != rest[0] {
+                end += if rest[end] == b'\\' { 2 } else { 1 };
+            }
+            (1, (end + 1).min(rest.len()))
+        } else {
+            (1, 1)
+        };
+        for at in i + keep..(i + end).saturating_sub(usize::from(keep > 0)) {
+            if bytes[at] != b'\n' {
+                out[at] = b' ';
+            }
+        }
+        i += end;
+    }
+    String::from_utf8(out).unwrap()
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Offsets at which `word` stands in `code` as a whole word.
+fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.match_indices(word)
+        .map(|(at, _)| at)
+        .filter(move |at| !code[..*at].ends_with(is_word) && !code[at + word.len()..].starts_with(is_word))
+}
+
+/// The paths a use tree opens after a `::`: `a::{b, c::d}` gives `a::b` and `a::c::d`.
+fn paths(tree: &str) -> Vec<String> {
+    let tree = tree.trim_start();
+    if let Some(group) = tree.strip_prefix('{') {
+        let (mut depth, mut items, mut start) = (0, Vec::new(), 0);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                ',' | '}' if depth == 0 => {
+                    items.extend(paths(&group[start..at]));
+                    start = at + 1;
+                    if c == '}' {
+                        break;
+                    }
+                }
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return items;
+    }
+    let end = tree.find(|c| !is_word(c) && c != '*').unwrap_or(tree.len());
+    match (&tree[..end], tree[end..].trim_start().strip_prefix("::")) {
+        ("", _) => Vec::new(),
+        (head, Some(rest)) if rest.trim_start().starts_with(|c: char| is_word(c) || c == '{' || c == '*') => {
+            paths(rest).iter().map(|tail| format!("{head}::{tail}")).collect()
+        }
+        (head, _) => vec![head.into()],
+    }
+}
+
+fn check_layer(source: &Source, faults: &mut Vec<String>) {
+    let Some((layer, may_name)) = LAYERS.iter().find(|(layer, _)| *layer == source.layer()) else {
+        faults.push(source.at(0, "belongs to no layer"));
+        return;
+    };
+    // The binary names the library by its name; in a layer's root file `super` is the crate.
+    let roots = ["crate", "$crate", "strongroom", if source.path.contains('/') { "crate" } else { "super" }];
+    for root in &roots[..if roots[3] == "super" { 4 } else { 3 }] {
+        for at in words(&source.code, root) {
+            let Some(tree) = source.code[at + root.len()..].trim_start().strip_prefix("::") else { continue };
+            for path in paths(tree) {
+                let first = path.split("::").next().unwrap();
+                let foreign = *root != "super" || LAYERS.iter().any(|(layer, _)| *layer == first);
+                let allowed = first == *layer
+                    || may_name.split(' ').any(|name| path == name || path.starts_with(&format!("{name}::")));
+                if foreign && !allowed {
+                    faults.push(source.at(at, &format!("{layer} may not name {root}::{path}")));
+                }
+            }
+        }
+    }
+}
+
+fn check_crates(source: &Source, sources: &[Source], faults: &mut Vec<String>) {
+    for (names, places) in CRATES {
+        let permitted = places.split(' ').any(|place| match place {
+            "*" => true,
+            "+" => source.layer() != "domain",
+            _ => source.path == place || source.path.starts_with(&format!("{place}/")),
+        });
+        for name in names.split(' ').filter(|_| !permitted) {
+            // A module of the layer with the same name is not the crate.
+            let own = |other: &Source| other.layer() == source.layer() && other.path.ends_with(&format!("/{name}"));
+            for at in words(&source.code, name).filter(|_| !sources.iter().any(own)) {
+                let inner = source.code[..at].strip_suffix("::").is_some_and(|head| head.ends_with(is_word));
+                let path = source.code[at + name.len()..].starts_with("::") && !inner;
+                if path || source.code[..at].ends_with("use ") {
+                    faults.push(source.at(at, &format!("{name} is not for {}", source.layer())));
+                }
+            }
+        }
+    }
+}
+
+fn starts_with_any(sql: &str, verbs: &[&str]) -> bool {
+    let sql = sql.trim_start_matches(|c: char| c.is_whitespace() || "\\r#\"".contains(c));
+    verbs.iter().any(|verb| sql.split(|c| !is_word(c)).next() == Some(verb))
+}
+
+/// The literals that begin within a range.
+fn has_literal(source: &Source, from: usize, to: usize, verbs: &[&str]) -> bool {
+    source.code[from..to].match_indices('"').any(|(at, _)| starts_with_any(&source.text[from + at + 1..], verbs))
+}
+
+/// Constants of the store whose SQL writes.
+fn write_constants(sources: &[Source]) -> Vec<String> {
+    let mut names = Vec::new();
+    for source in sources.iter().filter(|source| source.layer() == "store") {
+        for at in words(&source.code, "const") {
+            let end = source.code[at..].find(';').map_or(source.code.len(), |end| at + end);
+            if has_literal(source, at, end, SQL_WRITES) {
+                names.extend(paths(&source.code[at + "const".len()..]));
+            }
+        }
+    }
+    names
+}
+
+fn check_sql(source: &Source, writes: &[String], faults: &mut Vec<String>) {
+    let code = &source.code;
+    for (at, call) in code.match_indices("format!(").chain(code.match_indices("format!{")) {
+        let from = at + call.len();
+        let end = code[from..].match_indices('"').nth(1).map_or(code.len(), |(end, _)| from + end);
+        if code[from..].trim_start().starts_with(['"', 'r']) && has_literal(source, from, end, SQL_VERBS) {
+            faults.push(source.at(at, "SQL is a constant, not made by format!"));
+        }
+    }
+    // sqlx returns after the first row and drops the error of an autocommit: a full disk would acknowledge what is not there.
+    for (at, call) in code.match_indices(".fetch_one(").chain(code.match_indices(".fetch_optional(")) {
+        let from = code[..at].rfind("query").unwrap_or(at);
+        let argument = &code[at + call.len()..];
+        let argument = &argument[..argument.find(')').unwrap_or(argument.len())];
+        let named = writes.iter().any(|name| words(&code[from..at], name).next().is_some());
+        if (named || has_literal(source, from, at, SQL_WRITES)) && words(argument, "tx").next().is_none() {
+            faults
+                .push(source.at(at, "a write that returns rows runs in a transaction (`tx`) whose commit is checked"));
+        }
+    }
+}
+
+fn check_bans(source: &Source, faults: &mut Vec<String>) {
+    for (banned, why) in BANNED {
+        faults.extend(source.code.match_indices(banned).map(|(at, _)| source.at(at, &format!("{banned}: {why}"))));
+    }
+}
+
+fn check_text(path: &str, text: &str) -> Vec<String> {
+    let banned = BANNED_TEXT.iter().map(|(head, tail)| format!("{head}{tail}"));
+    banned.filter(|banned| text.contains(banned)).map(|banned| format!("{path}: {banned} stands nowhere")).collect()
+}
+
+fn check(files: &[(String, String)]) -> Vec<String> {
+    let sources: Vec<_> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+    let writes = write_constants(&sources);
+    let mut faults = Vec::new();
+    for source in &sources {
+        check_layer(source, &mut faults);
+        check_crates(source, &sources, &mut faults);
+        check_sql(source, &writes, &mut faults);
+        check_bans(source, &mut faults);
+        faults.extend(check_text(&source.path, &source.text));
+    }
+    faults
+}
+
+fn read_tree(root: &Path, below: &Path, files: &mut Vec<(String, String)>) {
+    let path = root.join(below);
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            read_tree(root, &below.join(entry.unwrap().file_name()), files);
+        }
+    } else if let Ok(text) = fs::read_to_string(path) {
+        files.push((below.to_str().unwrap().into(), text));
+    }
+}
+
+#[test]
+fn the_source_keeps_the_rules() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    read_tree(&root.join("src"), Path::new(""), &mut files);
+    files.retain(|(path, _)| path.ends_with(".rs"));
+    assert!(files.len() > 20, "the source was not found");
+    let mut faults = check(&files);
+
+    let mut others = Vec::new();
+    for part in
+        ["tests", "proto", "migrations", "scripts", "docs", "benches", ".ci", "build.rs", "README.md", "Cargo.toml"]
+    {
+        read_tree(root, Path::new(part), &mut others);
+    }
+    assert!(others.len() > 10, "the rest of the project was not found");
+    faults.extend(others.iter().flat_map(|(path, text)| check_text(path, text)));
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn every_dependency_has_its_place() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    let mut declared: Vec<_> = dependencies
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        .map(|line| line.split([' ', '=', '.']).next().unwrap().replace('-', "_"))
+        .collect();
+    let mut placed: Vec<_> = CRATES.iter().flat_map(|(names, _)| names.split(' ')).collect();
+    declared.sort();
+    placed.sort_unstable();
+    assert_eq!(declared, placed);
+}
+
+#[test]
+fn every_rule_bites() {
+    let bad = [
+        ("grpc.rs", "use crate::vault::Vault;", "grpc may not name crate::vault"),
+        ("grpc/tokens.rs", "use crate::{domain::id, store};", "grpc may not name crate::store"),
+        ("policy.rs", "fn f() { super::store::f() }", "policy may not name super::store"),
+        ("domain/token.rs", "fn f() { crate::\n    policy::f() }", "domain may not name crate::policy"),
+        ("sandbox/users.rs", "use crate::domain::{ambient::Clock, id::MerchantId};", "crate::domain::id::MerchantId"),
+        ("sandbox.rs", "use crate::domain;", "sandbox may not name crate::domain"),
+        ("service.rs", "use crate::*;", "service may not name crate::*"),
+        ("main.rs", "use strongroom::vault;", "main may not name strongroom::vault"),
+        ("utils.rs", "", "belongs to no layer"),
+        ("service/tokens.rs", "async fn f() -> Result<(), sqlx::Error> {}", "sqlx is not for service"),
+        ("service/tokens.rs", "use reqwest as web;", "reqwest is not for service"),
+        ("domain/token.rs", "use tokio::sync::watch;", "tokio is not for domain"),
+        ("domain/trail/cbor.rs", "use serde_json::Value;", "serde_json is not for domain"),
+        ("http.rs", "fn f(s: ::tonic::Status) {}", "tonic is not for http"),
+        (
+            "store/a.rs",
+            "const ADD: &str = r#\"\n  INSERT INTO a\"#; fn f() { query(ADD).fetch_one(pool) }",
+            "a transaction",
+        ),
+        (
+            "store/a.rs",
+            "fn f() { query_as::<_, R>(\"DELETE FROM a RETURNING b\").bind(1).fetch_optional(&self.write) }",
+            "`tx`",
+        ),
+        ("store/a.rs", "fn f() { query(&format!(\"SELECT {c}\")) }", "not made by format!"),
+        ("app.rs", "// FIX\x4dE later", "stands nowhere"),
+        ("app.rs", "const KEY: &str = \"/ro\u{6f}t/key\";", "stands nowhere"),
+    ];
+    let banned = BANNED.iter().map(|(banned, why)| ("app.rs", *banned, *why));
+    for (path, text, expected) in bad.into_iter().chain(banned) {
+        let faults = check(&[(path.into(), text.into())]);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{text:?} in {path} passes: {faults:?}");
+    }
+    for (path, text) in [
+        (
+            "grpc.rs",
+            "// crate::vault\n/* dbg! */ const A: &str = \"use crate::store \\\" todo!\"; use crate::{v1, grpc::auth};",
+        ),
+        (
+            "grpc.rs",
+            "mod tests { use super::tokens; } fn f<'a>(c: char) { c == '\"' || c == '\\''; crate::domain::f() }",
+        ),
+        ("sandbox.rs", "use crate::domain::ambient::{Clock, Entropy}; use axum::Router; fn f() { std::time::x() }"),
+        (
+            "store/a.rs",
+            "const ADD: &str = \"INSERT INTO a\"; const GET: &str = \"SELECT 1\"; fn f() { query(ADD).fetch_one(&mut **tx); query(GET).fetch_one(pool); query(ADD).execute(pool) }",
+        ),
+    ] {
+        assert_eq!(check(&[(path.into(), text.into())]), Vec::<String>::new(), "{text}");
+    }
+}

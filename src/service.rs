@@ -1,1 +1,229 @@
-//! The service layer.
+//! What the service does: load, decide, act, record.
+//!
+//! A method takes the [`Call`], loads the resource, makes the grant and passes it to the private function that acts. It knows no
+//! gRPC, no HTTP and no SQL. Every answer that a caller gets is recorded, durably, before it gets it.
+
+mod access;
+mod audit;
+mod error;
+mod exchange;
+mod export;
+mod guard;
+mod links;
+mod merchants;
+mod onboarding;
+mod probe;
+mod recovery;
+mod tokens;
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use crate::domain::ambient::{Clock, Entropy, Timestamp};
+use crate::domain::app::App;
+use crate::domain::id::{CallId, MerchantId};
+use crate::domain::merchant::Merchant;
+use crate::domain::name::{CallerId, RequestId};
+use crate::domain::timing::Timing;
+use crate::domain::token::Capabilities;
+use crate::domain::trail::{Act, EventKind, Outcome};
+use crate::policy::{Action, Grant, Policy, ReadMerchant, Resource, SharedPolicy};
+use crate::provider::Client;
+use crate::store::{MerchantKey, Request, Store};
+use crate::vault::Vault;
+
+pub use access::{AccessQuestion, AccessReport, GrantView};
+pub use audit::Auditor;
+pub use error::{Error, Kind, Result};
+pub use export::Piece;
+pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAction};
+pub use onboarding::{
+    AuthorizationRequest, CallbackParams, CallbackRefusal, Invited, InvitationView, Landing, Pressed, StatusView, Told,
+};
+pub use probe::Probes;
+pub use tokens::{Owner, ProviderReport, ReleasedToken, ReportResult};
+
+/// One call of the API: who, from where, and the id that log, error and trail share.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its id.
+    pub id: CallId,
+    /// Who.
+    pub caller: CallerId,
+    /// From which address.
+    pub origin: Option<String>,
+}
+
+/// When a held link may be activated without ConfirmConnection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Confirmation {
+    /// Never.
+    Always,
+    /// When the provider's e-mail address is the expected one and the link is in nobody's way.
+    EmailMatch,
+}
+
+/// What an operator decides about onboarding.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The origin that merchants and the provider see, without a path.
+    pub public_base: Url,
+    /// What `return_url` may begin with: origins, or origins with a path.
+    pub return_urls: Vec<Url>,
+    /// When a held link may be activated without ConfirmConnection.
+    pub confirmation: Confirmation,
+}
+
+/// All that the service stands on.
+pub struct Parts {
+    /// The database.
+    pub store: Arc<Store>,
+    /// The keys.
+    pub vault: Arc<Vault>,
+    /// The provider.
+    pub provider: Client,
+    /// The grants.
+    pub policy: Arc<SharedPolicy>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Durations of the mint protocol.
+    pub timing: Timing,
+    /// What the provider is like.
+    pub capabilities: Capabilities,
+    /// Our registration at it.
+    pub app: App,
+    /// What an operator decides.
+    pub settings: Settings,
+    /// The writer of this run's read trail.
+    pub auditor: Auditor,
+}
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    parts: Arc<Parts>,
+    probes: Arc<Probes>,
+    tasks: TaskTracker,
+}
+
+/// A merchant that the caller may do `A` to, and the act in whose name it is done.
+struct Permitted<A: Action> {
+    merchant: Merchant,
+    grant: Grant<A>,
+    act: Act,
+}
+
+impl Services {
+    /// The service on these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), probes: Arc::default(), tasks: TaskTracker::new() }
+    }
+
+    /// Waits until every task that may not be abandoned is over. No new ones are begun from here on.
+    pub async fn drain(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Kind::StoreUnavailable`] when it does not.
+    pub async fn health(&self) -> Result<()> {
+        Ok(self.parts.store.health().await?)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        self.parts.policy.snapshot()
+    }
+
+    /// Records that a call was not permitted, and makes the error of it.
+    async fn deny(&self, call: &Call, kind: EventKind, merchant: Option<MerchantId>, error: Kind) -> Error {
+        let mut event = call.act().event(kind, self.now()).outcome(Outcome::Denied).reason(error.reason());
+        event.merchant = merchant;
+        event.policy = Some(self.policy().hash());
+        match self.parts.auditor.record(event).await {
+            Ok(()) => Error::new(error),
+            Err(unrecorded) => unrecorded,
+        }
+    }
+
+    /// Records that a permitted call did not come about, and hands its error on.
+    async fn fail(&self, act: &Act, kind: EventKind, merchant: Option<MerchantId>, error: Error) -> Error {
+        let mut event = act.event(kind, self.now()).outcome(Outcome::Failure).reason(error.kind().reason());
+        event.merchant = merchant;
+        match self.parts.auditor.record(event).await {
+            Ok(()) => error,
+            Err(unrecorded) => unrecorded,
+        }
+    }
+
+    /// Refuses a caller that has no grant for this action on any merchant: before anything is looked up, so that the answer
+    /// tells nothing about what exists.
+    async fn expect_any_grant<A: Action>(&self, call: &Call, kind: EventKind) -> Result<()> {
+        if self.policy().may_ever::<A>(&call.caller, self.now()) {
+            return Ok(());
+        }
+        Err(self.deny(call, kind, None, Kind::PermissionDenied).await)
+    }
+
+    /// Makes the grant for a merchant that was loaded. Who may not even know it exists is told that it does not.
+    async fn grant<A: Action>(&self, call: &Call, kind: EventKind, merchant: &Merchant) -> Result<(Grant<A>, Act)> {
+        let policy = self.policy();
+        let resource = Resource::Merchant { id: Some(merchant.id), labels: &merchant.labels };
+        match policy.authorize::<A>(&call.caller, &resource, self.now()) {
+            Ok(grant) => {
+                let act = call.act_by(&grant);
+                Ok((grant, act))
+            }
+            Err(_) => {
+                let may_know = policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()).is_ok();
+                let error = if may_know { Kind::PermissionDenied } else { Kind::NotFound };
+                Err(self.deny(call, kind, Some(merchant.id), error).await)
+            }
+        }
+    }
+
+    /// Loads the merchant and makes the grant.
+    async fn permit<A: Action>(&self, call: &Call, kind: EventKind, key: &MerchantKey) -> Result<Permitted<A>> {
+        self.expect_any_grant::<A>(call, kind).await?;
+        let Some(merchant) = self.parts.store.merchant(key).await? else {
+            return Err(self.deny(call, kind, None, Kind::NotFound).await);
+        };
+        let (grant, act) = self.grant::<A>(call, kind, &merchant).await?;
+        Ok(Permitted { merchant, grant, act })
+    }
+
+    /// A request with the keyed hash of its content.
+    fn request(&self, call: &Call, id: &RequestId, method: &'static str, content: &[&[u8]]) -> Request {
+        use crate::domain::mac::{RowKind, RowMac};
+        let content_hash = self.parts.vault.tag(RowKind::Request, content).0;
+        Request { caller: call.caller.clone(), id: id.clone(), method, content_hash }
+    }
+}
+
+impl Call {
+    /// What this call does before a grant is known.
+    fn act(&self) -> Act {
+        Act {
+            actor: self.caller.as_str().to_owned(),
+            origin: self.origin.clone(),
+            call: Some(self.id),
+            grant: None,
+            policy: None,
+        }
+    }
+
+    /// What this call does by a grant.
+    fn act_by<A: Action>(&self, grant: &Grant<A>) -> Act {
+        Act { grant: Some(grant.id().to_owned()), policy: Some(grant.policy()), ..self.act() }
+    }
+}

@@ -15,6 +15,8 @@ pub enum RowKind {
     Invitation,
     /// `flows`: which invitation a browser journey belongs to.
     Flow,
+    /// `requests`: what was asked under a request id.
+    Request,
 }
 
 impl RowKind {
@@ -27,6 +29,7 @@ impl RowKind {
             Self::Version => "version",
             Self::Invitation => "invitation",
             Self::Flow => "flow",
+            Self::Request => "request",
         }
     }
 }

@@ -88,6 +88,8 @@ impl LinkState {
 pub struct Link {
     /// Ours.
     pub id: LinkId,
+    /// Within which app.
+    pub app: AppId,
     /// Whose.
     pub merchant: MerchantId,
     /// To which connection.
@@ -100,8 +102,7 @@ pub struct Link {
     pub created_at: Timestamp,
     /// When its state last changed.
     pub changed_at: Timestamp,
-    /// Counts its changes; part of the MAC, so that an old state cannot be put back unnoticed… by anything short of a copy
-    /// of the whole row.
+    /// Counts its changes.
     pub row_version: i64,
 }
 

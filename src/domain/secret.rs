@@ -67,6 +67,17 @@ secret_text!(
     AuthorizationCode
 );
 
+/// An encrypted value as it is stored: which epoch key, the salt its one-use key was derived with, ciphertext and tag.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealedBytes {
+    /// The epoch whose key opens it.
+    pub epoch: u32,
+    /// Fresh and random for each value.
+    pub salt: [u8; 32],
+    /// AES-256-GCM ciphertext with its 16-byte tag.
+    pub ciphertext: Vec<u8>,
+}
+
 /// A 256-bit key.
 pub type KeyBytes = Secret<[u8; 32]>;
 

@@ -244,6 +244,34 @@ impl Event {
         self
     }
 
+    /// The same event about this attempt.
+    #[must_use]
+    pub fn attempt(mut self, attempt: AttemptId) -> Self {
+        self.attempt = Some(attempt);
+        self
+    }
+
+    /// The same event about this flow.
+    #[must_use]
+    pub fn flow(mut self, flow: FlowId) -> Self {
+        self.flow = Some(flow);
+        self
+    }
+
+    /// The same event about this invitation.
+    #[must_use]
+    pub fn invitation(mut self, invitation: InvitationId) -> Self {
+        self.invitation = Some(invitation);
+        self
+    }
+
+    /// The same event about this link.
+    #[must_use]
+    pub fn link(mut self, link: LinkId) -> Self {
+        self.link = Some(link);
+        self
+    }
+
     /// The same event about this version of a connection.
     #[must_use]
     pub fn version(mut self, connection: ConnectionId, version: TokenVersion) -> Self {
@@ -264,6 +292,44 @@ impl Event {
     pub fn detail(mut self, name: &str, value: impl ToString) -> Self {
         self.details.insert(name.to_owned(), value.to_string());
         self
+    }
+}
+
+/// Who acts, from where, within which call and by which grant: what all events of one act have in common.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Act {
+    /// A caller's identity, `merchant` for a browser, or `system`.
+    pub actor: String,
+    /// The peer's address, where there is one.
+    pub origin: Option<String>,
+    /// The call.
+    pub call: Option<CallId>,
+    /// The grant that allowed it.
+    pub grant: Option<String>,
+    /// SHA-256 of the policy file it was decided by.
+    pub policy: Option<Hash>,
+}
+
+impl Act {
+    /// What the service does of its own accord: recovery, housekeeping.
+    pub fn system() -> Self {
+        Self { actor: "system".to_owned(), origin: None, call: None, grant: None, policy: None }
+    }
+
+    /// What a merchant does in a browser.
+    pub fn browser(origin: Option<String>, call: CallId) -> Self {
+        Self { actor: "merchant".to_owned(), origin, call: Some(call), grant: None, policy: None }
+    }
+
+    /// An event of this act.
+    pub fn event(&self, kind: EventKind, at: Timestamp) -> Event {
+        Event {
+            origin: self.origin.clone(),
+            call: self.call,
+            grant: self.grant.clone(),
+            policy: self.policy,
+            ..Event::new(kind, at, self.actor.clone())
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::domain::app::Environment;
 use crate::domain::id::{AttemptId, MerchantId};
+pub use crate::domain::secret::SealedBytes;
 
 /// The format this build writes and the only one it reads.
 pub const FORMAT: u8 = 1;
@@ -112,17 +113,6 @@ impl<'a> Place<'a> {
 fn push_field(data: &mut Vec<u8>, field: &[u8]) {
     data.extend_from_slice(&super::mac::length_prefix(field));
     data.extend_from_slice(field);
-}
-
-/// A secret as it is stored: in three columns, or in one piece ([`SealedBytes::encode`]) where there are no columns.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SealedBytes {
-    /// Which epoch key opens it.
-    pub epoch: u32,
-    /// Fresh and random; with the place it makes the key and the nonce of this one ciphertext.
-    pub salt: [u8; SALT_BYTES],
-    /// Ciphertext and tag; from [`TAG_BYTES`] to [`CIPHERTEXT_BYTES_MAX`] bytes.
-    pub ciphertext: Vec<u8>,
 }
 
 /// Bytes that are no sealed bytes of a known format.

@@ -1,0 +1,73 @@
+//! The writer of this run's read trail: what has gathered is committed as one record, and only then answered.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tracing::error;
+
+use super::error::{Error, Kind, Result};
+use crate::domain::trail::Event;
+use crate::store::{ReadTrail, Store};
+
+/// Most events that wait for the writer: some ten batches. Beyond that a caller is told to come back.
+const QUEUE_MAX: usize = 2048;
+/// Most events of one record: bounds the size of a record and the wait of its last event.
+const BATCH_MAX: usize = 256;
+
+/// A handle to the writer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Auditor {
+    queue: mpsc::Sender<Entry>,
+}
+
+struct Entry {
+    event: Event,
+    durable: oneshot::Sender<std::result::Result<(), Error>>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("kind", &self.event.kind).finish_non_exhaustive()
+    }
+}
+
+impl Auditor {
+    /// Starts the writer on a trail. It ends, and closes the trail, when the last handle is gone.
+    pub fn start(store: Arc<Store>, trail: ReadTrail) -> (Self, JoinHandle<()>) {
+        let (queue, entries) = mpsc::channel(QUEUE_MAX);
+        (Self { queue }, tokio::spawn(write(store, trail, entries)))
+    }
+
+    /// Records the event; returns when it is durable.
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`] when the queue is full, [`Kind::StoreUnavailable`] when the record could not be written. Either way
+    /// the caller must not release what the event is about.
+    pub async fn record(&self, event: Event) -> Result<()> {
+        let (durable, told) = oneshot::channel();
+        self.queue.try_send(Entry { event, durable }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Error::new(Kind::Overloaded).because("audit queue is full"),
+            mpsc::error::TrySendError::Closed(_) => Error::new(Kind::StoreUnavailable).because("audit writer is gone"),
+        })?;
+        told.await.unwrap_or_else(|_| Err(Error::new(Kind::StoreUnavailable).because("audit writer is gone")))
+    }
+}
+
+async fn write(store: Arc<Store>, mut trail: ReadTrail, mut entries: mpsc::Receiver<Entry>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while entries.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let (events, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|entry| (entry.event, entry.durable)).unzip();
+        let written = store.append_reads(&mut trail, events).await.map(|_| ()).map_err(Error::from);
+        if let Err(unwritten) = &written {
+            error!(audit.events = waiting.len(), "audit record not written: {unwritten}");
+        }
+        for durable in waiting {
+            // A caller that hung up in the meantime needs no answer; its event stands.
+            let _gone = durable.send(written.clone());
+        }
+    }
+    if let Err(unwritten) = store.close_read_trail(trail).await {
+        error!("read trail not closed, the next start will: {unwritten}");
+    }
+}

@@ -1,0 +1,550 @@
+//! Connecting a merchant through the provider's authorize page: invitation → button → provider → callback → status → return_url.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oauth2::{AuthorizationCode as OAuthCode, CsrfToken};
+use subtle::ConstantTimeEq;
+use url::Url;
+
+use super::error::{Error, Kind, Result};
+use super::exchange::Mint;
+use super::guard::Verdict;
+use super::{Call, Services};
+use crate::domain::ambient::{Timestamp, random};
+use crate::domain::attempt::AttemptState;
+use crate::domain::id::{AttemptId, CallId, FlowId, InvitationId, MerchantId};
+use crate::domain::merchant::{LinkState, Merchant};
+use crate::domain::name::{DisplayName, Email, ExternalId, FieldError, Label, RequestId, URI_BYTES_MAX};
+use crate::domain::secret::AuthorizationCode;
+use crate::domain::token::{Refusal, Wish};
+use crate::domain::trail::{Act, EventKind, Outcome};
+use crate::policy::{OnboardMerchant, ReadMerchant, Resource};
+use crate::provider::AuthorizeRequest;
+use crate::store::{
+    AuthorizationOrder, Claim, Earlier, Flow, FlowOutcome, FlowState, Invitation, MerchantKey, Private,
+};
+use crate::vault::{BlindIndex, Capability, Place, PrivatePlaintext};
+
+/// Longest authorization code we accept: the provider's limit (`docs/provider.md` §4).
+const CODE_BYTES_MAX: usize = 255;
+/// Bytes of a state, and of a browser binding (SEC-02).
+const NONCE_BYTES: usize = 32;
+
+/// What StartAuthorization is asked.
+#[derive(Clone, Debug)]
+pub struct AuthorizationRequest {
+    /// The caller's id of the request.
+    pub request_id: RequestId,
+    /// The platform's id of the merchant.
+    pub external_id: ExternalId,
+    /// What the merchant is called on our page.
+    pub display_name: Option<DisplayName>,
+    /// Labels of a new merchant.
+    pub labels: Vec<Label>,
+    /// Where the browser goes in the end; empty: nowhere.
+    pub return_url: String,
+    /// The address the provider's user is expected to have.
+    pub expected_email: Option<Email>,
+    /// The person's name.
+    pub user_name: Option<DisplayName>,
+}
+
+/// What StartAuthorization answers.
+#[derive(Clone, Debug)]
+pub struct Invited {
+    /// The merchant.
+    pub merchant: MerchantId,
+    /// The invitation.
+    pub invitation: InvitationId,
+    /// The link to hand to the merchant.
+    pub url: Url,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
+/// What the page of an invitation shows.
+#[derive(Clone, Debug)]
+pub struct InvitationView {
+    /// What the merchant is called.
+    pub merchant_name: String,
+    /// What they are asked to permit: the scopes.
+    pub scopes: &'static [&'static str],
+    /// Until when the invitation works.
+    pub expires_at: Timestamp,
+}
+
+/// What pressing the button leads to.
+#[derive(Debug)]
+pub enum Pressed {
+    /// To the provider, with this cookie set.
+    ToProvider {
+        /// The authorize URL.
+        url: Url,
+        /// The browser's binding, for the cookie.
+        cookie: String,
+    },
+    /// Nowhere: the merchant is connected and its token works.
+    AlreadyConnected,
+    /// Nowhere: an earlier attempt is not settled.
+    Busy,
+}
+
+/// What the provider's redirect brought, each parameter at most once.
+#[derive(Clone, Debug, Default)]
+pub struct CallbackParams {
+    /// The code.
+    pub code: Option<String>,
+    /// The state.
+    pub state: Option<String>,
+    /// The error, if the person or the provider said no.
+    pub error: Option<String>,
+}
+
+/// Where a callback leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Landing {
+    /// To the status page of its flow.
+    Status(FlowId),
+    /// Nowhere; nothing was consumed.
+    Refused(CallbackRefusal),
+}
+
+/// Why a callback was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallbackRefusal {
+    /// No state, or one we did not make.
+    UnknownState,
+    /// Not the browser in which the button was pressed.
+    OtherBrowser,
+    /// The button was pressed too long ago.
+    Expired,
+    /// Neither a code nor an error, or one that cannot be.
+    Malformed,
+}
+
+/// What the status page shows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StatusView {
+    /// How it stands.
+    pub told: Told,
+    /// Where the browser goes now, if `return_url` was given and the outcome is there.
+    pub return_to: Option<Url>,
+}
+
+/// What the merchant is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// Still at work.
+    Working,
+    /// The outcome is not known yet; when it will be.
+    InDoubt(Timestamp),
+    /// It is over, like this.
+    Over(FlowOutcome),
+}
+
+impl Services {
+    /// Issues an invitation. Refused while the merchant's token is live.
+    ///
+    /// # Errors
+    /// [`Kind::TokenStillLive`], [`Kind::LivenessUnknown`], [`Kind::AttemptUnresolved`] by the guard.
+    pub async fn start_authorization(&self, call: &Call, wanted: &AuthorizationRequest) -> Result<Invited> {
+        const KIND: EventKind = EventKind::AuthorizationRequested;
+        self.expect_any_grant::<OnboardMerchant>(call, KIND).await?;
+        let known = self.parts.store.merchant(&MerchantKey::External(wanted.external_id.clone())).await?;
+        let labels = known.as_ref().map_or(&wanted.labels, |merchant| &merchant.labels);
+        let resource = Resource::Merchant { id: known.as_ref().map(|merchant| merchant.id), labels };
+        let policy = self.policy();
+        let Ok(grant) = policy.authorize::<OnboardMerchant>(&call.caller, &resource, self.now()) else {
+            let may_know = known.is_none() || policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()).is_ok();
+            let error = if may_know { Kind::PermissionDenied } else { Kind::NotFound };
+            return Err(self.deny(call, KIND, known.map(|merchant| merchant.id), error).await);
+        };
+        let act = call.act_by(&grant);
+        let merchant = known.as_ref().map(|merchant| merchant.id);
+        match self.invite(call, wanted, known, &act).await {
+            Ok(invited) => Ok(invited),
+            Err(refused) => Err(self.fail(&act, KIND, merchant, refused).await),
+        }
+    }
+
+    async fn invite(
+        &self,
+        call: &Call,
+        wanted: &AuthorizationRequest,
+        known: Option<Merchant>,
+        act: &Act,
+    ) -> Result<Invited> {
+        if let Some(merchant) = &known {
+            if !wanted.labels.is_empty() && wanted.labels != merchant.labels {
+                return Err(FieldError::new("labels", "must be left out or equal to the merchant's").into());
+            }
+        }
+        let return_url = self.check_return_url(&wanted.return_url)?;
+        let request = self.request(call, &wanted.request_id, "StartAuthorization", &content(wanted).each_ref().map(Vec::as_slice));
+        match self.parts.store.earlier(&request).await? {
+            Earlier::Same(id) => return self.invited(InvitationId::from_bytes(id)).await,
+            Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
+            Earlier::None => {}
+        }
+        if let Some(merchant) = &known {
+            match self.guard(merchant.id, Wish::Authorize, None, None, true, act).await? {
+                Verdict::Go(_) => {}
+                Verdict::Refused(refusal, head) => {
+                    return Err(self.refusal(merchant.id, refusal, head.as_deref()).await?);
+                }
+            }
+        }
+        let now = self.now();
+        let (clock, entropy) = (&*self.parts.clock, &*self.parts.entropy);
+        let merchant_is_new = known.is_none();
+        let merchant = known.unwrap_or_else(|| Merchant {
+            id: MerchantId::generate(clock, entropy),
+            external_id: wanted.external_id.clone(),
+            labels: wanted.labels.clone(),
+            created_at: now,
+        });
+        let invitation = Invitation {
+            id: InvitationId::generate(clock, entropy),
+            app: self.parts.app.id,
+            merchant: merchant.id,
+            return_url,
+            requested_by: call.caller.as_str().to_owned(),
+            leave: None,
+            created_at: now,
+            expires_at: now.plus(self.parts.timing.invitation_life),
+        };
+        let private = self.personal_data(merchant.id, wanted).await?;
+        let order = AuthorizationOrder { merchant, merchant_is_new, private, invitation, request };
+        self.parts.store.start_authorization(&order, act).await?;
+        self.invited(order.invitation.id).await
+    }
+
+    async fn invited(&self, id: InvitationId) -> Result<Invited> {
+        let invitation = self.parts.store.invitation(id).await?;
+        let invitation = invitation.ok_or_else(|| Error::internal("an invitation that was just written is gone"))?;
+        let key = URL_SAFE_NO_PAD.encode(self.parts.vault.capability(Capability::Invitation, id.as_bytes()));
+        let url = self.public_url(&["invitation", &format!("{id}.{key}")])?;
+        Ok(Invited { merchant: invitation.merchant, invitation: id, url, expires_at: invitation.expires_at })
+    }
+
+    /// Merges what this request brings with what is known, and seals it.
+    async fn personal_data(&self, merchant: MerchantId, wanted: &AuthorizationRequest) -> Result<Option<Private>> {
+        let known = self.private(merchant).await?;
+        let mut fields: BTreeMap<String, String> = BTreeMap::new();
+        for name in ["display_name", "email", "user_name"] {
+            if let Some(value) = known.as_ref().and_then(|known| known.expose(name)) {
+                fields.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        let before = fields.clone();
+        let brought = [
+            ("display_name", wanted.display_name.as_ref().map(DisplayName::as_str)),
+            ("email", wanted.expected_email.as_ref().map(Email::as_str)),
+            ("user_name", wanted.user_name.as_ref().map(DisplayName::as_str)),
+        ];
+        for (name, value) in brought {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        if fields == before {
+            return Ok(None);
+        }
+        let email = fields.get("email").and_then(|text| Email::parse("email", text).ok());
+        let email_index =
+            email.map(|email| self.parts.vault.blind_index(BlindIndex::Email, email.folded().as_bytes()));
+        let app = &self.parts.app;
+        let place = Place::private(app.environment, &app.client_id, merchant);
+        let sealed = self
+            .parts
+            .vault
+            .seal(&place, &PrivatePlaintext::new(fields).encode(), &*self.parts.entropy)
+            .map_err(|refused| Error::internal(refused.to_string()))?;
+        Ok(Some(Private { sealed, email_index }))
+    }
+
+    /// The merchant's personal data, opened.
+    pub(super) async fn private(&self, merchant: MerchantId) -> Result<Option<PrivatePlaintext>> {
+        let Some(sealed) = self.parts.store.private(merchant).await? else { return Ok(None) };
+        let app = &self.parts.app;
+        let place = Place::private(app.environment, &app.client_id, merchant);
+        let corrupt = || Error::new(Kind::DataCorrupt).because("sealed personal data does not open in its place");
+        let plaintext = self.parts.vault.open(&place, &sealed).map_err(|_| corrupt())?;
+        PrivatePlaintext::decode(&plaintext).map(Some).map_err(|_| corrupt())
+    }
+
+    /// SEC-05: exactly one of the allowed origins, and below its path.
+    fn check_return_url(&self, text: &str) -> Result<String> {
+        if text.is_empty() {
+            return Ok(String::new());
+        }
+        let refused = || Error::new(Kind::ReturnUrlNotAllowed);
+        let url = Url::parse(text).ok().filter(|_| text.len() <= URI_BYTES_MAX).ok_or_else(refused)?;
+        let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+        let below = |allowed: &Url| {
+            let path = allowed.path().trim_end_matches('/');
+            let rest = url.path().strip_prefix(path);
+            url.origin() == allowed.origin() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if !plain || !self.parts.settings.return_urls.iter().any(below) {
+            return Err(refused());
+        }
+        Ok(url.into())
+    }
+
+    /// What the page of an invitation shows; `None` when there is no such invitation or it does not work any more.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn view_invitation(&self, token: &str) -> Result<Option<InvitationView>> {
+        let Some(invitation) = self.find_invitation(token).await? else { return Ok(None) };
+        Ok(Some(InvitationView {
+            merchant_name: self.merchant_name(invitation.merchant).await?,
+            scopes: self.parts.capabilities.mandatory_scopes,
+            expires_at: invitation.expires_at,
+        }))
+    }
+
+    async fn merchant_name(&self, merchant: MerchantId) -> Result<String> {
+        let private = self.private(merchant).await?;
+        if let Some(name) = private.as_ref().and_then(|private| private.expose("display_name")) {
+            return Ok(name.to_owned());
+        }
+        let merchant = self.parts.store.merchant(&MerchantKey::Id(merchant)).await?;
+        Ok(merchant.map(|merchant| merchant.external_id.to_string()).unwrap_or_default())
+    }
+
+    async fn find_invitation(&self, token: &str) -> Result<Option<Invitation>> {
+        let Some((id, key)) = token.split_once('.') else { return Ok(None) };
+        let (Ok(id), Ok(key)) = (id.parse::<InvitationId>(), URL_SAFE_NO_PAD.decode(key)) else { return Ok(None) };
+        let expected = self.parts.vault.capability(Capability::Invitation, id.as_bytes());
+        if !bool::from(expected[..].ct_eq(&key)) {
+            return Ok(None);
+        }
+        let invitation = self.parts.store.invitation(id).await?;
+        Ok(invitation.filter(|invitation| invitation.expires_at > self.now()))
+    }
+
+    /// The button was pressed: makes a fresh state, binds this browser, and names the provider's page. `None` when the invitation
+    /// does not work (any more).
+    ///
+    /// # Errors
+    /// As every use of the database.
+    pub async fn press(
+        &self,
+        token: &str,
+        cookie: Option<&str>,
+        origin: Option<String>,
+        call: CallId,
+    ) -> Result<Option<Pressed>> {
+        let Some(invitation) = self.find_invitation(token).await? else { return Ok(None) };
+        let act = Act::browser(origin, call);
+        // No probe here: whoever holds the link could make us call the provider. The gate probes.
+        match self.guard(invitation.merchant, Wish::Authorize, invitation.leave, None, false, &act).await? {
+            Verdict::Go(_) => {}
+            Verdict::Refused(Refusal::AttemptUnresolved, _) => return Ok(Some(Pressed::Busy)),
+            Verdict::Refused(..) => return Ok(Some(Pressed::AlreadyConnected)),
+        }
+        let entropy = &*self.parts.entropy;
+        let state = CsrfToken::new(URL_SAFE_NO_PAD.encode(random::<NONCE_BYTES>(entropy)));
+        // A browser keeps its binding, so that a second tab does not cut off the first.
+        let cookie = cookie
+            .filter(|cookie| URL_SAFE_NO_PAD.decode(cookie).is_ok_and(|bytes| bytes.len() == NONCE_BYTES))
+            .map_or_else(|| URL_SAFE_NO_PAD.encode(random::<NONCE_BYTES>(entropy)), str::to_owned);
+        let now = self.now();
+        let flow = Flow {
+            id: FlowId::generate(&*self.parts.clock, entropy),
+            app: self.parts.app.id,
+            invitation: invitation.id,
+            state_hash: self.parts.vault.blind_index(BlindIndex::State, state.secret().as_bytes()),
+            browser_hash: self.parts.vault.blind_index(BlindIndex::Browser, cookie.as_bytes()),
+            state: FlowState::Pending,
+            outcome: None,
+            attempt: None,
+            link: None,
+            started_at: now,
+            expires_at: now.plus(self.parts.timing.state_life),
+        };
+        self.parts.store.start_flow(&flow, invitation.merchant, &act).await?;
+        let private = self.private(invitation.merchant).await?;
+        let prefill = |name| private.as_ref().and_then(|private| private.expose(name));
+        let url = self.parts.provider.authorize_url(&AuthorizeRequest {
+            redirect_uri: &self.redirect_uri()?,
+            state: state.secret(),
+            user_name: prefill("user_name"),
+            user_email: prefill("email"),
+        });
+        Ok(Some(Pressed::ToProvider { url, cookie }))
+    }
+
+    /// The provider sent the browser back. Checks the browser and the single-use state before anything is consumed (M5), then
+    /// consumes and claims in one transaction and leaves the exchange to a task of its own.
+    ///
+    /// # Errors
+    /// As every use of the database; nothing was consumed then.
+    pub async fn callback(
+        &self,
+        params: CallbackParams,
+        cookie: Option<&str>,
+        origin: Option<String>,
+        call: CallId,
+    ) -> Result<Landing> {
+        let act = Act::browser(origin, call);
+        let Some(state) = params.state.filter(|state| state.len() <= CODE_BYTES_MAX) else {
+            return self.refuse_callback(&act, None, CallbackRefusal::UnknownState).await;
+        };
+        let state_hash = self.parts.vault.blind_index(BlindIndex::State, state.as_bytes());
+        let Some(flow) = self.parts.store.flow_by_state(&state_hash).await? else {
+            return self.refuse_callback(&act, None, CallbackRefusal::UnknownState).await;
+        };
+        if !self.is_bound(&flow, cookie) {
+            return self.refuse_callback(&act, Some(&flow), CallbackRefusal::OtherBrowser).await;
+        }
+        if flow.state != FlowState::Pending {
+            // A reload, the back button, a double click: the recorded outcome, and nothing else happens.
+            return Ok(Landing::Status(flow.id));
+        }
+        if flow.expires_at <= self.now() {
+            return self.refuse_callback(&act, Some(&flow), CallbackRefusal::Expired).await;
+        }
+        let invitation = self.parts.store.invitation(flow.invitation).await?;
+        let invitation = invitation.ok_or_else(|| Error::internal("a flow without its invitation"))?;
+        match (params.code, params.error) {
+            (None, Some(_)) => {
+                self.parts.store.end_without_code(&flow, invitation.merchant, FlowOutcome::Denied, &act).await?;
+                Ok(Landing::Status(flow.id))
+            }
+            (Some(code), None) if is_code(&code) => {
+                // oauth2's type keeps the code out of Debug; ours also wipes it.
+                let code = OAuthCode::new(code);
+                self.claim(&flow, &invitation, AuthorizationCode::new(code.into_secret()), act).await
+            }
+            _ => self.refuse_callback(&act, Some(&flow), CallbackRefusal::Malformed).await,
+        }
+    }
+
+    async fn claim(
+        &self,
+        flow: &Flow,
+        invitation: &Invitation,
+        code: AuthorizationCode,
+        act: Act,
+    ) -> Result<Landing> {
+        let merchant = invitation.merchant;
+        let links = self.parts.store.links(merchant).await?;
+        let connection = links.iter().find(|link| link.state == LinkState::Active).map(|link| link.connection);
+        let id = AttemptId::generate(&*self.parts.clock, &*self.parts.entropy);
+        let code_hash = self.parts.vault.blind_index(BlindIndex::Code, code.expose().as_bytes());
+        if self.parts.store.claim_exchange(flow, merchant, connection, id, &code_hash, &act).await? == Claim::Claimed {
+            let attempt = self.parts.store.attempt(id).await?;
+            let attempt = attempt.ok_or_else(|| Error::internal("an attempt that was just claimed is gone"))?;
+            let redirect_uri = self.redirect_uri()?;
+            self.spawn_mint(Mint { attempt, merchant, leave: invitation.leave, code, redirect_uri, act });
+        }
+        Ok(Landing::Status(flow.id))
+    }
+
+    async fn refuse_callback(&self, act: &Act, flow: Option<&Flow>, why: CallbackRefusal) -> Result<Landing> {
+        let mut event = act.event(EventKind::CallbackRefused, self.now()).outcome(Outcome::Denied).reason(match why {
+            CallbackRefusal::UnknownState => "unknown_state",
+            CallbackRefusal::OtherBrowser => "other_browser",
+            CallbackRefusal::Expired => "expired",
+            CallbackRefusal::Malformed => "malformed",
+        });
+        event.flow = flow.map(|flow| flow.id);
+        event.invitation = flow.map(|flow| flow.invitation);
+        self.parts.auditor.record(event).await?;
+        Ok(Landing::Refused(why))
+    }
+
+    /// What the status page shows; `None` when there is no such flow or it is another browser's.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn status(&self, flow: FlowId, cookie: Option<&str>) -> Result<Option<StatusView>> {
+        let flow = self.parts.store.flow(flow).await?;
+        let Some(flow) = flow.filter(|flow| self.is_bound(flow, cookie)) else { return Ok(None) };
+        if flow.state == FlowState::Pending {
+            return Ok(None);
+        }
+        let told = match (flow.outcome, flow.attempt) {
+            (Some(outcome), _) => Told::Over(outcome),
+            (None, Some(attempt)) => {
+                let attempt = self.parts.store.attempt(attempt).await?;
+                let in_doubt = attempt.filter(|attempt| attempt.state == AttemptState::InDoubt);
+                in_doubt.and_then(|attempt| attempt.judge_at).map_or(Told::Working, Told::InDoubt)
+            }
+            (None, None) => Told::Working,
+        };
+        Ok(Some(StatusView { told, return_to: self.return_to(&flow, told).await? }))
+    }
+
+    /// `return_url` with what the platform's page needs to confirm the connection.
+    async fn return_to(&self, flow: &Flow, told: Told) -> Result<Option<Url>> {
+        let Told::Over(outcome) = told else { return Ok(None) };
+        let invitation = self.parts.store.invitation(flow.invitation).await?;
+        let Some(mut url) = invitation
+            .as_ref()
+            .filter(|invitation| !invitation.return_url.is_empty())
+            .and_then(|invitation| Url::parse(&invitation.return_url).ok())
+        else {
+            return Ok(None);
+        };
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("flow", &flow.id.to_string()).append_pair("outcome", outcome.as_str());
+            if matches!(outcome, FlowOutcome::Held | FlowOutcome::Connected) {
+                query.append_pair("confirmation", &self.confirmation_of(flow.id));
+            }
+        }
+        Ok(Some(url))
+    }
+
+    /// The value that return_url receives and ConfirmConnection brings back.
+    pub(super) fn confirmation_of(&self, flow: FlowId) -> String {
+        URL_SAFE_NO_PAD.encode(self.parts.vault.capability(Capability::Confirmation, flow.as_bytes()))
+    }
+
+    fn is_bound(&self, flow: &Flow, cookie: Option<&str>) -> bool {
+        cookie.is_some_and(|cookie| {
+            let shown = self.parts.vault.blind_index(BlindIndex::Browser, cookie.as_bytes());
+            shown[..].ct_eq(&flow.browser_hash).into()
+        })
+    }
+
+    /// A URL that the provider stores lives for ever: its form never changes.
+    fn redirect_uri(&self) -> Result<Url> {
+        self.public_url(&["callback"])
+    }
+
+    fn public_url(&self, below: &[&str]) -> Result<Url> {
+        let mut url = self.parts.settings.public_base.clone();
+        url.path_segments_mut()
+            .map_err(|()| Error::internal("the public base is not a base URL"))?
+            .pop_if_empty()
+            .push("connect")
+            .push(&self.parts.app.id.to_string())
+            .extend(below);
+        Ok(url)
+    }
+}
+
+fn is_code(code: &str) -> bool {
+    (1..=CODE_BYTES_MAX).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// What makes two requests the same one.
+fn content(wanted: &AuthorizationRequest) -> [Vec<u8>; 6] {
+    let labels: Vec<&str> = wanted.labels.iter().map(Label::as_str).collect();
+    let text = |value: Option<&str>| value.unwrap_or_default().as_bytes().to_vec();
+    [
+        wanted.external_id.as_str().as_bytes().to_vec(),
+        text(wanted.display_name.as_ref().map(DisplayName::as_str)),
+        labels.join(" ").into_bytes(),
+        wanted.return_url.as_bytes().to_vec(),
+        text(wanted.expected_email.as_ref().map(Email::as_str)),
+        text(wanted.user_name.as_ref().map(DisplayName::as_str)),
+    ]
+}

@@ -1,0 +1,176 @@
+//! Asking the provider whether a token lives: single flight, and death only on confirmed evidence (M6).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tracing::{info, warn};
+
+use super::Services;
+use super::error::{Error, Kind, Result};
+use crate::domain::id::ConnectionId;
+use crate::domain::name::Subject;
+use crate::domain::secret::AccessToken;
+use crate::domain::token::{Finding, Liveness, Version};
+use crate::domain::trail::Act;
+use crate::provider::{CallKind, Signal, User};
+use crate::vault::{OpenError, Place, TokenPlaintext};
+
+/// Who is probing which connection: however many ask, one asks the provider.
+#[derive(Default)]
+pub struct Probes {
+    flights: Mutex<HashMap<ConnectionId, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Probes {
+    fn flight(&self, connection: ConnectionId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        if let Some(flight) = flights.get(&connection).and_then(Weak::upgrade) {
+            return flight;
+        }
+        let flight = Arc::default();
+        flights.insert(connection, Arc::downgrade(&flight));
+        flight
+    }
+}
+
+/// What a probe found, and the version as it is known now.
+#[derive(Debug)]
+pub(super) struct Probed {
+    pub(super) finding: Finding,
+    pub(super) version: Version,
+    /// The user, if the provider named it.
+    pub(super) user: Option<User>,
+}
+
+/// What one `/user` call said.
+enum Word {
+    Alive(User),
+    Dead,
+    InsufficientScope,
+    /// Something is wrong with the token, but it is no proof.
+    Doubtful,
+    /// Says nothing about the token.
+    Silence,
+}
+
+impl Services {
+    /// Probes the head of a connection and notes what came of it.
+    pub(super) async fn probe(&self, connection: ConnectionId, act: &Act) -> Result<Probed> {
+        let asked_at = self.now();
+        let flight = self.probes.flight(connection);
+        let _alone = flight.lock().await;
+        let head = self.parts.store.head(connection).await?;
+        let head = head.ok_or_else(|| Error::internal("a connection without a head was probed"))?;
+        if head.evidence == "probe" && head.evidence_at > asked_at {
+            // Somebody asked while we waited; their answer is younger than our question.
+            let finding = match head.liveness {
+                Liveness::Live => Finding::Alive,
+                Liveness::Dead => Finding::Dead,
+                Liveness::InsufficientScope => Finding::InsufficientScope,
+                Liveness::Suspect | Liveness::Expired => Finding::Unknown,
+            };
+            return Ok(Probed { finding, version: head, user: None });
+        }
+        let subject = self.subject_of(connection).await?;
+        let token = self.open_token(&head, &subject).await?;
+        let (finding, liveness, user) = self.find(connection, &subject, &token).await?;
+        let version = match liveness {
+            Some(liveness) => {
+                info!(connection.id = %connection, version = %head.number, "probe found {}", liveness.as_str());
+                self.parts.store.record_liveness(connection, head.number, liveness, "probe", act).await?
+            }
+            None => head,
+        };
+        Ok(Probed { finding, version, user })
+    }
+
+    /// EXC-06: dead is what the provider declares twice, some seconds apart, while it answers another call sensibly in between.
+    async fn find(
+        &self,
+        connection: ConnectionId,
+        subject: &Subject,
+        token: &AccessToken,
+    ) -> Result<(Finding, Option<Liveness>, Option<User>)> {
+        match self.word(subject, token).await {
+            Word::Alive(user) => return Ok((Finding::Alive, Some(Liveness::Live), Some(user))),
+            Word::InsufficientScope => {
+                return Ok((Finding::InsufficientScope, Some(Liveness::InsufficientScope), None));
+            }
+            Word::Doubtful => return Ok((Finding::Unknown, Some(Liveness::Suspect), None)),
+            Word::Silence => return Ok((Finding::Unknown, None, None)),
+            Word::Dead => {}
+        }
+        self.parts.clock.sleep(self.parts.timing.death_confirmation).await;
+        if !self.control(connection).await? {
+            warn!(connection.id = %connection, "token said to be dead, but the control call failed too");
+            return Ok((Finding::Unknown, Some(Liveness::Suspect), None));
+        }
+        Ok(match self.word(subject, token).await {
+            Word::Dead => (Finding::Dead, Some(Liveness::Dead), None),
+            Word::Alive(user) => (Finding::Alive, Some(Liveness::Live), Some(user)),
+            _ => (Finding::Unknown, Some(Liveness::Suspect), None),
+        })
+    }
+
+    async fn word(&self, subject: &Subject, token: &AccessToken) -> Word {
+        match self.parts.provider.user(token).await {
+            Ok(user) if user.subject == *subject => Word::Alive(user),
+            Ok(_) => {
+                warn!(subject = %subject, "the provider names another user for this token");
+                Word::Doubtful
+            }
+            Err(error) => match error.signal(CallKind::User) {
+                Signal::Dead => Word::Dead,
+                Signal::InsufficientScope => Word::InsufficientScope,
+                Signal::Suspect => Word::Doubtful,
+                Signal::Throttled | Signal::Transient | Signal::NotAboutToken => Word::Silence,
+            },
+        }
+    }
+
+    /// Whether the provider answers sensibly right now: another connection's token, if one is live, else a second kind of call.
+    async fn control(&self, connection: ConnectionId) -> Result<bool> {
+        if let Some(other) = self.parts.store.live_connection_other_than(connection).await? {
+            if let Some(head) = self.parts.store.head(other).await? {
+                let subject = self.subject_of(other).await?;
+                let token = self.open_token(&head, &subject).await?;
+                if matches!(self.word(&subject, &token).await, Word::Alive(_)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))
+    }
+
+    async fn subject_of(&self, connection: ConnectionId) -> Result<Subject> {
+        let connection = self.parts.store.connection(connection).await?;
+        connection.map(|connection| connection.subject).ok_or_else(|| Error::internal("the connection is gone"))
+    }
+
+    async fn open_token(&self, head: &Version, subject: &Subject) -> Result<AccessToken> {
+        let sealed = self.parts.store.sealed(head.connection, head.number).await?;
+        self.unseal(head, subject, &sealed)
+    }
+
+    /// Opens a token where it belongs: with its attempt and its subject, nowhere else.
+    pub(super) fn unseal(
+        &self,
+        version: &Version,
+        subject: &Subject,
+        sealed: &crate::domain::secret::SealedBytes,
+    ) -> Result<AccessToken> {
+        let app = &self.parts.app;
+        let place = Place::token(app.environment, &app.client_id, version.attempt, subject.as_str());
+        let corrupt = |detail: &str| Error::new(Kind::DataCorrupt).because(detail);
+        let plaintext = self.parts.vault.open(&place, sealed).map_err(|error| match error {
+            OpenError::UnknownEpoch(epoch) => corrupt(&format!("no key for epoch {epoch}")),
+            _ => corrupt("a sealed token does not open in its place"),
+        })?;
+        let token = TokenPlaintext::decode(&plaintext).map_err(|_| corrupt("a sealed token has not the form we wrote"))?;
+        if token.subject != subject.as_str() {
+            return Err(corrupt("a sealed token names another user"));
+        }
+        Ok(token.access_token)
+    }
+}

@@ -1,0 +1,100 @@
+//! Settles what a crash or a lost answer left open: by waiting until nothing more can happen, and then by looking (M4).
+
+use tracing::{info, warn};
+
+use super::Services;
+use super::error::Result;
+use crate::domain::attempt::AttemptState;
+use crate::domain::id::MerchantId;
+use crate::domain::token::Finding;
+use crate::domain::trail::Act;
+use crate::store::{Attempt, FlowOutcome};
+
+/// The reason of attempts whose owner is gone.
+const OWNER_DIED: &str = "owner_died";
+
+impl Services {
+    /// Settles what the process before this one left open. The lock on the database proves that it is gone: what it had only
+    /// received was never sent and never will be; what it had armed is in doubt until its code can do nothing more.
+    ///
+    /// # Errors
+    /// As every use of the database.
+    pub async fn adopt_open_attempts(&self) -> Result<()> {
+        let act = Act::system();
+        for attempt in self.parts.store.open_attempts().await? {
+            match attempt.state {
+                AttemptState::Received => {
+                    let outcome = Some(FlowOutcome::NotSent);
+                    self.parts.store.settle(&attempt, AttemptState::NotSent, OWNER_DIED, None, outcome, &act).await?;
+                }
+                AttemptState::Armed => {
+                    let judge_at = attempt.received_at.plus(self.parts.timing.quiescence);
+                    warn!(attempt.id = %attempt.id, "found armed; in doubt until {}", judge_at.to_rfc3339());
+                    let to = AttemptState::InDoubt;
+                    self.parts.store.settle(&attempt, to, OWNER_DIED, Some(judge_at), None, &act).await?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges attempts in doubt whose time has come, for ever.
+    pub async fn keep_judging(&self) {
+        loop {
+            if let Err(failed) = self.judge_due().await {
+                warn!("attempts in doubt not judged yet: {failed}");
+            }
+            self.parts.clock.sleep(self.parts.timing.recovery_interval).await;
+        }
+    }
+
+    /// Judges attempts in doubt whose time has come, once.
+    ///
+    /// # Errors
+    /// As every use of the database; what could not be judged stays in doubt.
+    pub async fn judge_due(&self) -> Result<()> {
+        let now = self.now();
+        let open = self.parts.store.open_attempts().await?;
+        for attempt in open.into_iter().filter(|attempt| attempt.state == AttemptState::InDoubt) {
+            if attempt.judge_at.is_none_or(|judge_at| judge_at <= now) {
+                self.judge(&attempt).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn judge(&self, attempt: &Attempt) -> Result<()> {
+        let act = Act::system();
+        let finding = match attempt.merchant {
+            Some(merchant) => self.look(merchant, &act).await?,
+            None => None,
+        };
+        let (to, outcome) = match finding {
+            Some(Finding::Alive | Finding::InsufficientScope) => {
+                (AttemptState::NotApplied, FlowOutcome::AlreadyConnected)
+            }
+            // What it may have brought cannot be found: the way on is another consent.
+            Some(Finding::Dead) | None => (AttemptState::Lost, FlowOutcome::Lost),
+            Some(Finding::Unknown) => return Ok(()),
+        };
+        info!(attempt.id = %attempt.id, "judged {}", to.as_str());
+        Ok(self.parts.store.settle(attempt, to, "judged_by_probe", None, Some(outcome), &act).await?)
+    }
+
+    /// Probes every head the merchant is linked to. Alive if one is; unknown if one is and none is alive; `None` if there is none.
+    async fn look(&self, merchant: MerchantId, act: &Act) -> Result<Option<Finding>> {
+        let mut worst = None;
+        for seen in self.parts.store.seen_heads(merchant).await? {
+            if seen.head_version == 0 {
+                continue;
+            }
+            match self.probe(seen.connection, act).await?.finding {
+                Finding::Alive | Finding::InsufficientScope => return Ok(Some(Finding::Alive)),
+                Finding::Unknown => worst = Some(Finding::Unknown),
+                Finding::Dead => worst = worst.or(Some(Finding::Dead)),
+            }
+        }
+        Ok(worst)
+    }
+}

@@ -1,0 +1,276 @@
+//! Handing out tokens, and what callers report about them.
+
+use super::error::{Error, Kind, Result};
+use super::{Call, Permitted, Services};
+use crate::domain::ambient::Timestamp;
+use crate::domain::id::{ConnectionId, MerchantId, TokenVersion};
+use crate::domain::merchant::LinkState;
+use crate::domain::name::{RequestId, Subject};
+use crate::domain::secret::AccessToken;
+use crate::domain::token::{Liveness, Version};
+use crate::domain::trail::{Act, EventKind};
+use crate::policy::{Action, Grant, ReadHistory, ReadToken, ReportToken, VerifyToken};
+use crate::provider::{Signal, reported_signal};
+use crate::store::{Earlier, Head, MerchantKey};
+
+/// Whose token.
+#[derive(Clone, Debug)]
+pub enum Owner {
+    /// A merchant's.
+    Merchant(MerchantKey),
+    /// A provider user's, for a merchant that its connection serves.
+    Subject(Subject),
+}
+
+/// A token on its way to a caller that may have it; its read is on record.
+#[derive(Debug)]
+pub struct ReleasedToken {
+    /// The token.
+    pub token: AccessToken,
+    /// Which version it is, and what is known of it.
+    pub version: Version,
+    /// The merchant it was read for.
+    pub merchant: MerchantId,
+    /// The provider user it belongs to.
+    pub subject: Subject,
+    /// Until when the caller may keep it; `None`: not at all.
+    pub cache_until: Option<Timestamp>,
+}
+
+/// What a caller was told by the provider.
+#[derive(Clone, Debug)]
+pub struct ProviderReport {
+    /// The caller's id of the report.
+    pub request_id: RequestId,
+    /// The version the call was made with.
+    pub version: (ConnectionId, TokenVersion),
+    /// The provider's error code, if there was one.
+    pub code: Option<String>,
+    /// The provider's description; classified, never stored.
+    pub description: String,
+    /// The HTTP status, if there was one.
+    pub status: Option<u16>,
+}
+
+/// What a report led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReportResult {
+    /// A newer version is the head.
+    NewerVersion,
+    /// The error says nothing about the token.
+    NotAboutToken,
+    /// The head was probed.
+    Probed,
+}
+
+impl Services {
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// Each reason why there is none to be had, see [`Kind`]; each is on record before it is returned.
+    pub async fn read_token(
+        &self,
+        call: &Call,
+        owner: &Owner,
+        min_version: Option<(ConnectionId, TokenVersion)>,
+    ) -> Result<ReleasedToken> {
+        const KIND: EventKind = EventKind::TokenRead;
+        self.expect_any_grant::<ReadToken>(call, KIND).await?;
+        match owner {
+            Owner::Merchant(key) => match self.parts.store.head_of_merchant(key).await {
+                Ok(Some(head)) => {
+                    let (grant, act) = self.grant::<ReadToken>(call, KIND, &head.merchant).await?;
+                    self.release(grant, &act, head, min_version).await
+                }
+                Ok(None) => {
+                    let permitted = self.permit::<ReadToken>(call, KIND, key).await?;
+                    let kind = self.why_no_head(permitted.merchant.id).await?;
+                    Err(self.fail(&permitted.act, KIND, Some(permitted.merchant.id), Error::new(kind)).await)
+                }
+                Err(unreadable) => Err(self.fail(&call.act(), KIND, None, unreadable.into()).await),
+            },
+            Owner::Subject(subject) => {
+                let heads = self.parts.store.heads_of_subject(self.parts.app.id, subject).await?;
+                let policy = self.policy();
+                let readable = heads.into_iter().find(|head| {
+                    let merchant = &head.merchant;
+                    let resource =
+                        crate::policy::Resource::Merchant { id: Some(merchant.id), labels: &merchant.labels };
+                    policy.authorize::<ReadToken>(&call.caller, &resource, self.now()).is_ok()
+                });
+                let Some(head) = readable else {
+                    return Err(self.deny(call, KIND, None, Kind::NotFound).await);
+                };
+                let (grant, act) = self.grant::<ReadToken>(call, KIND, &head.merchant).await?;
+                self.release(grant, &act, head, min_version).await
+            }
+        }
+    }
+
+    /// The only way out for a token: against a grant, and after its read is durable.
+    async fn release(
+        &self,
+        grant: Grant<ReadToken>,
+        act: &Act,
+        head: Head,
+        min_version: Option<(ConnectionId, TokenVersion)>,
+    ) -> Result<ReleasedToken> {
+        let merchant = head.merchant.id;
+        if grant.merchant() != Some(merchant) {
+            return Err(Error::internal("a grant for one merchant was used for another"));
+        }
+        let now = self.now();
+        let token = readable(&head.version, min_version, now)
+            .and_then(|()| self.unseal(&head.version, &head.connection.subject, &head.sealed));
+        let token = match token {
+            Ok(token) => token,
+            Err(unreadable) => return Err(self.fail(act, EventKind::TokenRead, Some(merchant), unreadable).await),
+        };
+        let mut event =
+            act.event(EventKind::TokenRead, now).merchant(merchant).version(head.connection.id, head.version.number);
+        event.link = Some(head.link.id);
+        event.attempt = Some(head.version.attempt);
+        event.fingerprint = Some(head.version.fingerprint);
+        self.parts.auditor.record(event.detail("purpose", grant.purpose())).await?;
+        Ok(ReleasedToken {
+            token,
+            version: head.version,
+            merchant,
+            subject: head.connection.subject,
+            cache_until: (!grant.cache_for().is_zero()).then(|| now.plus(grant.cache_for())),
+        })
+    }
+
+    async fn why_no_head(&self, merchant: MerchantId) -> Result<Kind> {
+        let links = self.parts.store.links(merchant).await?;
+        let held = links.iter().any(|link| link.state == LinkState::Held);
+        Ok(if held { Kind::LinkHeld } else { Kind::NotConnected })
+    }
+
+    /// Takes a caller's word that the provider answered by an error. About an old version nothing is done; about the head it may
+    /// start a probe, never a mint.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for a connection that serves no merchant the caller may report on.
+    pub async fn report_provider_error(&self, call: &Call, report: &ProviderReport) -> Result<(ReportResult, Version)> {
+        const KIND: EventKind = EventKind::TokenReported;
+        self.expect_any_grant::<ReportToken>(call, KIND).await?;
+        let (connection, reported) = report.version;
+        let (head, act) = self.head_for::<ReportToken>(call, KIND, connection).await?;
+        if reported > head.number {
+            let error = Error::new(Kind::VersionNotAvailable).with("head_version", head.number);
+            return Err(self.fail(&act, KIND, None, error).await);
+        }
+        let content: [&[u8]; 3] = [connection.as_bytes(), &reported.0.to_be_bytes(), report.description.as_bytes()];
+        let request = self.request(call, &report.request_id, "ReportProviderError", &content);
+        if self.parts.store.earlier(&request).await? == Earlier::Other {
+            return Err(self.fail(&act, KIND, None, Error::new(Kind::RequestIdReused)).await);
+        }
+        let signal = reported_signal(report.code.as_deref(), &report.description, report.status);
+        let result = match signal {
+            _ if reported < head.number => ReportResult::NewerVersion,
+            Signal::Dead | Signal::Suspect | Signal::InsufficientScope => ReportResult::Probed,
+            Signal::Throttled | Signal::Transient | Signal::NotAboutToken => ReportResult::NotAboutToken,
+        };
+        let event = act
+            .event(KIND, self.now())
+            .version(connection, reported)
+            .reason(match result {
+                ReportResult::NewerVersion => "newer_version",
+                ReportResult::NotAboutToken => "not_about_token",
+                ReportResult::Probed => "probed",
+            })
+            .detail("code", crate::provider::catalogue::entry_of(report.code.as_deref().unwrap_or_default()).map_or("unlisted", |entry| entry.code));
+        self.parts.auditor.record(event).await?;
+        let head = match result {
+            ReportResult::Probed => {
+                if head.liveness == Liveness::Live {
+                    self.parts.store.record_liveness(connection, head.number, Liveness::Suspect, "report", &act).await?;
+                }
+                self.probe(connection, &act).await?.version
+            }
+            ReportResult::NewerVersion | ReportResult::NotAboutToken => head,
+        };
+        Ok((result, head))
+    }
+
+    /// Probes the merchant's head now.
+    ///
+    /// # Errors
+    /// [`Kind::NotConnected`] and [`Kind::LinkHeld`] when there is none.
+    pub async fn verify_token(&self, call: &Call, key: &MerchantKey) -> Result<Version> {
+        const KIND: EventKind = EventKind::TokenVerified;
+        let Permitted { merchant, act, .. } = self.permit::<VerifyToken>(call, KIND, key).await?;
+        let Some(head) = self.parts.store.head_of_merchant(&MerchantKey::Id(merchant.id)).await? else {
+            let kind = self.why_no_head(merchant.id).await?;
+            return Err(self.fail(&act, KIND, Some(merchant.id), Error::new(kind)).await);
+        };
+        let event =
+            act.event(KIND, self.now()).merchant(merchant.id).version(head.connection.id, head.version.number);
+        self.parts.auditor.record(event).await?;
+        Ok(self.probe(head.connection.id, &act).await?.version)
+    }
+
+    /// Every version of every connection that the merchant is or was linked to, newest first.
+    ///
+    /// # Errors
+    /// As every look at a merchant.
+    pub async fn token_versions(&self, call: &Call, key: &MerchantKey) -> Result<Vec<(Version, bool)>> {
+        const KIND: EventKind = EventKind::VersionsListed;
+        let Permitted { merchant, act, .. } = self.permit::<ReadHistory>(call, KIND, key).await?;
+        let mut versions = Vec::new();
+        for link in self.parts.store.links(merchant.id).await? {
+            let of_connection = self.parts.store.versions(link.connection).await?;
+            let head = self.parts.store.head(link.connection).await?.map(|head| head.number);
+            for version in of_connection {
+                let is_head = head == Some(version.number);
+                let known = versions.iter().any(|(known, _): &(Version, bool)| {
+                    (known.connection, known.number) == (version.connection, version.number)
+                });
+                if !known {
+                    versions.push((version, is_head));
+                }
+            }
+        }
+        versions.sort_by_key(|(version, _)| std::cmp::Reverse((version.stored_at, version.number)));
+        self.parts.auditor.record(act.event(KIND, self.now()).merchant(merchant.id)).await?;
+        Ok(versions)
+    }
+
+    /// The head of a connection, for a caller that may do `A` to a merchant which it serves or may come to serve.
+    async fn head_for<A: Action>(&self, call: &Call, kind: EventKind, connection: ConnectionId) -> Result<(Version, Act)> {
+        let policy = self.policy();
+        for link in self.parts.store.open_links_of(connection).await? {
+            let Some(merchant) = self.parts.store.merchant(&MerchantKey::Id(link.merchant)).await? else { continue };
+            let resource = crate::policy::Resource::Merchant { id: Some(merchant.id), labels: &merchant.labels };
+            if let Ok(grant) = policy.authorize::<A>(&call.caller, &resource, self.now()) {
+                let head = self.parts.store.head(connection).await?;
+                let head = head.ok_or_else(|| Error::internal("a linked connection without a head"))?;
+                return Ok((head, call.act_by(&grant)));
+            }
+        }
+        Err(self.deny(call, kind, None, Kind::NotFound).await)
+    }
+}
+
+/// What a reader gets: a live or suspect token, not older than asked for.
+fn readable(version: &Version, min: Option<(ConnectionId, TokenVersion)>, now: Timestamp) -> Result<()> {
+    if let Some((connection, number)) = min {
+        if version.connection != connection || version.number < number {
+            return Err(Error::new(Kind::VersionNotAvailable)
+                .with("head_connection_id", version.connection)
+                .with("head_version", version.number));
+        }
+    }
+    let kind = match version.liveness.at(version.expires_at, now) {
+        Liveness::Live | Liveness::Suspect => return Ok(()),
+        Liveness::Dead => Kind::TokenDead,
+        Liveness::Expired => Kind::TokenExpired,
+        Liveness::InsufficientScope => Kind::InsufficientScope,
+    };
+    Err(Error::new(kind)
+        .with("connection_id", version.connection)
+        .with("version", version.number)
+        .with("evidence", &version.evidence)
+        .with("evidence_time", version.evidence_at.to_rfc3339()))
+}

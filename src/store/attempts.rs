@@ -1,0 +1,366 @@
+//! Attempts: intents of provider calls, claimed before the call and settled after it. One owner, no takeover.
+
+use sqlx::FromRow;
+
+use super::flows::{CONSUME, Flow, FlowOutcome};
+use super::tx::{Tx, transaction};
+use super::{Error, Result, Store, blob, on_db, on_tx};
+use crate::domain::ambient::Timestamp;
+use crate::domain::attempt::{AttemptKind, AttemptState};
+use crate::domain::id::{AppId, AttemptId, ConnectionId, FlowId, LinkId, MerchantId, TokenVersion};
+use crate::domain::token::Liveness;
+use crate::domain::trail::{Act, Event, EventKind};
+
+pub(in crate::store) const STATEMENTS: &[&str] =
+    &[BY_ID, OPEN, OPEN_OF_MERCHANT, CLAIM, MOVE, HEADS_OF_MERCHANT, SUSPECT];
+
+const BY_ID: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, \
+                     armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE id = $1";
+const OPEN: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, \
+                    armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE settled_at_us IS NULL ORDER BY id";
+const OPEN_OF_MERCHANT: &str =
+    "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, armed_at_us, \
+     changed_at_us, judge_at_us FROM attempts WHERE merchant_id = $1 AND settled_at_us IS NULL";
+// No conflict target: the code, the merchant and the connection may each refuse.
+const CLAIM: &str =
+    "INSERT INTO attempts (id, app_id, kind, merchant_id, connection_id, flow_id, code_hash, state, received_at_us, \
+     changed_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $8) ON CONFLICT DO NOTHING RETURNING id";
+const MOVE: &str = "UPDATE attempts SET state = $1, reason = $2, changed_at_us = $3, \
+                    armed_at_us = COALESCE($4, armed_at_us), judge_at_us = $5, settled_at_us = $6 \
+                    WHERE id = $7 AND state = $8 RETURNING id";
+const HEADS_OF_MERCHANT: &str =
+    "SELECT l.id, l.row_version, c.id AS connection_id, c.head_version \
+     FROM links l JOIN connections c ON c.id = l.connection_id \
+     WHERE l.merchant_id = $1 AND l.state <> 'closed' ORDER BY l.id";
+const SUSPECT: &str = "UPDATE token_versions SET liveness = 'suspect', evidence = 'in_doubt', evidence_at_us = $1 \
+                       WHERE connection_id = $2 AND version = $3 AND liveness = 'live' RETURNING version";
+
+/// An attempt as it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// Ours.
+    pub id: AttemptId,
+    /// Within which app.
+    pub app: AppId,
+    /// What it is about to do.
+    pub kind: AttemptKind,
+    /// For which merchant, if that is known.
+    pub merchant: Option<MerchantId>,
+    /// At which connection, if that is known.
+    pub connection: Option<ConnectionId>,
+    /// Of which flow.
+    pub flow: Option<FlowId>,
+    /// Where it stands.
+    pub state: AttemptState,
+    /// Why it stands there.
+    pub reason: Option<String>,
+    /// When the callback came.
+    pub received_at: Timestamp,
+    /// When it was armed.
+    pub armed_at: Option<Timestamp>,
+    /// Since when it stands there.
+    pub changed_at: Timestamp,
+    /// When it can be judged at the earliest, while in doubt.
+    pub judge_at: Option<Timestamp>,
+}
+
+/// What became of a claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// It is ours: this process, and no other, may send the code, once.
+    Claimed,
+    /// The state was consumed before.
+    AlreadyConsumed,
+    /// Another attempt stands in the way, or the code was seen before; the flow ended as busy.
+    Busy,
+}
+
+/// An open link of a merchant and the head it leads to: what the gate looked at, and what must still be so when it arms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeenHead {
+    /// The link.
+    pub link: LinkId,
+    /// Its row version.
+    pub row_version: i64,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// The head, 0 when the connection has no token yet.
+    pub head_version: i64,
+}
+
+#[derive(FromRow)]
+struct AttemptRow {
+    id: Vec<u8>,
+    app_id: Vec<u8>,
+    kind: String,
+    merchant_id: Option<Vec<u8>>,
+    connection_id: Option<Vec<u8>>,
+    flow_id: Option<Vec<u8>>,
+    state: String,
+    reason: Option<String>,
+    received_at_us: i64,
+    armed_at_us: Option<i64>,
+    changed_at_us: i64,
+    judge_at_us: Option<i64>,
+}
+
+#[derive(FromRow)]
+struct SeenRow {
+    id: Vec<u8>,
+    row_version: i64,
+    connection_id: Vec<u8>,
+    head_version: i64,
+}
+
+impl Store {
+    /// Consumes the flow's state and claims the exchange of its code, in one transaction.
+    ///
+    /// # Errors
+    /// As every write of the database.
+    pub async fn claim_exchange(
+        &self,
+        flow: &Flow,
+        merchant: MerchantId,
+        connection: Option<ConnectionId>,
+        attempt: AttemptId,
+        code_hash: &[u8; 32],
+        act: &Act,
+    ) -> Result<Claim> {
+        let now = self.clock.now();
+        transaction!(self, "claim_exchange", tx => {
+            let claimed: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(CLAIM)
+                .bind(&attempt.as_bytes()[..])
+                .bind(&flow.app.as_bytes()[..])
+                .bind(AttemptKind::Exchange.as_str())
+                .bind(&merchant.as_bytes()[..])
+                .bind(connection.as_ref().map(|id| &id.as_bytes()[..]))
+                .bind(&flow.id.as_bytes()[..])
+                .bind(&code_hash[..])
+                .bind(now.as_micros())
+                .fetch_optional(conn)
+                .await)?;
+            let owner = claimed.is_some().then(|| *attempt.as_bytes());
+            let consumed: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(CONSUME)
+                .bind(owner.as_ref().map(|id| &id[..]))
+                .bind(&flow.id.as_bytes()[..])
+                .fetch_optional(conn)
+                .await)?;
+            if consumed.is_none() {
+                return Ok((Claim::AlreadyConsumed, Vec::new()));
+            }
+            let consumed = act.event(EventKind::FlowConsumed, now).merchant(merchant).flow(flow.id);
+            if owner.is_none() {
+                let ended = self.end_flow(&mut *tx, flow.id, merchant, FlowOutcome::Busy, None, act, now).await?;
+                return Ok((Claim::Busy, std::iter::once(consumed).chain(ended).collect()));
+            }
+            let received =
+                act.event(EventKind::AttemptReceived, now).merchant(merchant).flow(flow.id).attempt(attempt);
+            Ok((Claim::Claimed, vec![consumed, received]))
+        })
+    }
+
+    /// Arms a received attempt, if all that the gate looked at is still so. False when it is not: nothing was changed.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the attempt is not received any more.
+    pub async fn arm(&self, attempt: &Attempt, seen: &[SeenHead], act: &Act) -> Result<bool> {
+        let now = self.clock.now();
+        transaction!(self, "arm", tx => {
+            if let Some(merchant) = attempt.merchant {
+                let rows: Vec<SeenRow> = on_tx!(tx, conn => sqlx::query_as(HEADS_OF_MERCHANT)
+                    .bind(&merchant.as_bytes()[..])
+                    .fetch_all(conn)
+                    .await)?;
+                let current = rows.into_iter().map(SeenRow::into_domain).collect::<Result<Vec<_>>>()?;
+                if current != seen {
+                    return Ok((false, Vec::new()));
+                }
+            }
+            let moved = self.move_attempt(&mut *tx, attempt, AttemptState::Armed, None, None, act, now).await?;
+            Ok((true, vec![moved]))
+        })
+    }
+
+    /// Moves an attempt to a state other than armed or committed, and ends its flow if that is an end for the browser.
+    ///
+    /// While in doubt it keeps standing in the way; the heads it may have killed are suspect from then on.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the attempt is not in the state it was in, or the step is not in the table.
+    pub async fn settle(
+        &self,
+        attempt: &Attempt,
+        to: AttemptState,
+        reason: &str,
+        judge_at: Option<Timestamp>,
+        outcome: Option<FlowOutcome>,
+        act: &Act,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        transaction!(self, "settle", tx => {
+            let mut events =
+                vec![self.move_attempt(&mut *tx, attempt, to, Some(reason), judge_at, act, now).await?];
+            if let (Some(flow), Some(merchant), Some(outcome)) = (attempt.flow, attempt.merchant, outcome) {
+                events.extend(self.end_flow(&mut *tx, flow, merchant, outcome, None, act, now).await?);
+            }
+            if let (AttemptState::InDoubt, Some(merchant)) = (to, attempt.merchant) {
+                events.extend(suspect_heads(&mut *tx, merchant, attempt.id, act, now).await?);
+            }
+            Ok(((), events))
+        })
+    }
+
+    /// The attempt with this id.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn attempt(&self, id: AttemptId) -> Result<Option<Attempt>> {
+        let row: Option<AttemptRow> =
+            on_db!(read self, pool => sqlx::query_as(BY_ID).bind(&id.as_bytes()[..]).fetch_optional(pool).await)?;
+        row.map(AttemptRow::into_domain).transpose()
+    }
+
+    /// Every attempt that is received, armed or in doubt.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn open_attempts(&self) -> Result<Vec<Attempt>> {
+        let rows: Vec<AttemptRow> = on_db!(read self, pool => sqlx::query_as(OPEN).fetch_all(pool).await)?;
+        rows.into_iter().map(AttemptRow::into_domain).collect()
+    }
+
+    /// The merchant's attempt that is received, armed or in doubt, if there is one.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn open_attempt_of(&self, merchant: MerchantId) -> Result<Option<Attempt>> {
+        let row: Option<AttemptRow> = on_db!(read self, pool => sqlx::query_as(OPEN_OF_MERCHANT)
+            .bind(&merchant.as_bytes()[..])
+            .fetch_optional(pool)
+            .await)?;
+        row.map(AttemptRow::into_domain).transpose()
+    }
+
+    /// The merchant's open links and heads, as [`Store::arm`] compares them.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn seen_heads(&self, merchant: MerchantId) -> Result<Vec<SeenHead>> {
+        let rows: Vec<SeenRow> = on_db!(read self, pool => sqlx::query_as(HEADS_OF_MERCHANT)
+            .bind(&merchant.as_bytes()[..])
+            .fetch_all(pool)
+            .await)?;
+        rows.into_iter().map(SeenRow::into_domain).collect()
+    }
+
+    /// The only writer of an attempt's state.
+    #[expect(clippy::too_many_arguments, reason = "one row and its event")]
+    pub(in crate::store) async fn move_attempt(
+        &self,
+        tx: &mut Tx,
+        attempt: &Attempt,
+        to: AttemptState,
+        reason: Option<&str>,
+        judge_at: Option<Timestamp>,
+        act: &Act,
+        now: Timestamp,
+    ) -> Result<Event> {
+        if !attempt.state.may_become(to) {
+            return Err(Error::Conflict("no such step of an attempt"));
+        }
+        let moved: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(MOVE)
+            .bind(to.as_str())
+            .bind(reason)
+            .bind(now.as_micros())
+            .bind((to == AttemptState::Armed).then_some(now.as_micros()))
+            .bind(judge_at.map(Timestamp::as_micros))
+            .bind((!to.is_open()).then_some(now.as_micros()))
+            .bind(&attempt.id.as_bytes()[..])
+            .bind(attempt.state.as_str())
+            .fetch_optional(conn)
+            .await)?;
+        moved.ok_or(Error::Conflict("the attempt was moved at the same time"))?;
+        let kind = match to {
+            AttemptState::Armed => EventKind::AttemptArmed,
+            _ => EventKind::AttemptSettled,
+        };
+        let mut event = act.event(kind, now).attempt(attempt.id).reason(to.as_str());
+        event.merchant = attempt.merchant;
+        event.connection = attempt.connection;
+        event.flow = attempt.flow;
+        if let Some(reason) = reason {
+            event = event.detail("why", reason);
+        }
+        Ok(event)
+    }
+}
+
+async fn suspect_heads(
+    tx: &mut Tx,
+    merchant: MerchantId,
+    attempt: AttemptId,
+    act: &Act,
+    now: Timestamp,
+) -> Result<Vec<Event>> {
+    let rows: Vec<SeenRow> = on_tx!(tx, conn => sqlx::query_as(HEADS_OF_MERCHANT)
+        .bind(&merchant.as_bytes()[..])
+        .fetch_all(conn)
+        .await)?;
+    let mut events = Vec::new();
+    for seen in rows.into_iter().map(SeenRow::into_domain) {
+        let seen = seen?;
+        let changed: Option<(i64,)> = on_tx!(tx, conn => sqlx::query_as(SUSPECT)
+            .bind(now.as_micros())
+            .bind(&seen.connection.as_bytes()[..])
+            .bind(seen.head_version)
+            .fetch_optional(conn)
+            .await)?;
+        if let Some(version) = changed.and_then(|(version,)| u32::try_from(version).ok()) {
+            events.push(
+                act.event(EventKind::LivenessChanged, now)
+                    .merchant(merchant)
+                    .version(seen.connection, TokenVersion(version))
+                    .attempt(attempt)
+                    .reason(Liveness::Suspect.as_str())
+                    .detail("evidence", "in_doubt"),
+            );
+        }
+    }
+    Ok(events)
+}
+
+impl SeenRow {
+    fn into_domain(self) -> Result<SeenHead> {
+        Ok(SeenHead {
+            link: LinkId::from_bytes(blob(&self.id, "link id")?),
+            row_version: self.row_version,
+            connection: ConnectionId::from_bytes(blob(&self.connection_id, "connection id")?),
+            head_version: self.head_version,
+        })
+    }
+}
+
+impl AttemptRow {
+    fn into_domain(self) -> Result<Attempt> {
+        Ok(Attempt {
+            id: AttemptId::from_bytes(blob(&self.id, "attempt id")?),
+            app: AppId::from_bytes(blob(&self.app_id, "app id")?),
+            kind: AttemptKind::parse(&self.kind).ok_or(Error::Corrupt("attempt kind"))?,
+            merchant: self
+                .merchant_id
+                .map(|id| Ok::<_, Error>(MerchantId::from_bytes(blob(&id, "merchant id")?)))
+                .transpose()?,
+            connection: self
+                .connection_id
+                .map(|id| Ok::<_, Error>(ConnectionId::from_bytes(blob(&id, "connection id")?)))
+                .transpose()?,
+            flow: self.flow_id.map(|id| Ok::<_, Error>(FlowId::from_bytes(blob(&id, "flow id")?))).transpose()?,
+            state: AttemptState::parse(&self.state).ok_or(Error::Corrupt("attempt state"))?,
+            reason: self.reason,
+            received_at: Timestamp::from_micros(self.received_at_us),
+            armed_at: self.armed_at_us.map(Timestamp::from_micros),
+            changed_at: Timestamp::from_micros(self.changed_at_us),
+            judge_at: self.judge_at_us.map(Timestamp::from_micros),
+        })
+    }
+}

@@ -9,6 +9,8 @@ mod text;
 
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::domain::ambient::{Entropy, Timestamp, random};
 use crate::domain::secret::KeyBytes;
 
@@ -150,7 +152,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Exists`] when something is there, [`KeyringError::Io`] when the system refuses.
     pub fn create_file(&self, path: &Path) -> Result<(), KeyringError> {
-        file::create(path, &text::render(self))
+        file::create(path, &self.render())
     }
 
     /// Reads the text of a keyring file.
@@ -165,6 +167,11 @@ impl Keyring {
     pub fn epochs(&self) -> impl Iterator<Item = (&Epoch, EpochState)> {
         let older = self.decrypt_only.iter().map(|epoch| (epoch, EpochState::DecryptOnly));
         std::iter::once((&self.active, EpochState::Active)).chain(older)
+    }
+
+    /// The text of a keyring file, in a buffer that is wiped.
+    pub fn render(&self) -> Zeroizing<Vec<u8>> {
+        text::render(self)
     }
 
     pub(super) fn into_parts(self) -> (KeyBytes, KeyBytes, Epoch, Vec<Epoch>) {

@@ -112,7 +112,7 @@ mod tests {
         let keyring = keyring();
         keyring.create_file(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode(), REGULAR);
-        assert_eq!(fs::read(&path).unwrap(), **super::super::text::render(&Keyring::load(&path).unwrap()));
+        assert_eq!(fs::read(&path).unwrap(), **Keyring::load(&path).unwrap().render());
 
         let before = fs::read(&path).unwrap();
         assert!(matches!(keyring.create_file(&path), Err(KeyringError::Exists)));

@@ -11,7 +11,6 @@ mod mac;
 mod plaintext;
 mod sealed;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support")]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@
 mod file;
 mod text;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -93,6 +93,9 @@ pub enum KeyringError {
     /// Something is there already.
     #[error("keyring exists already and is never overwritten: choose another path, or move it away")]
     Exists,
+    /// The temporary file beside the path is there already.
+    #[error("{} is left over from an attempt that did not finish: remove it", .0.display())]
+    LeftOver(PathBuf),
     /// Another program's file, or another version's.
     #[error("keyring has an unknown format: this build reads \"strongroom-keyring/1\"")]
     UnknownFormat,
@@ -150,7 +153,7 @@ impl Keyring {
     /// Writes the keyring where nothing is yet, readable by its owner alone, and returns once it is durable.
     ///
     /// # Errors
-    /// [`KeyringError::Exists`] when something is there, [`KeyringError::Io`] when the system refuses.
+    /// [`KeyringError::Exists`] when something is there, [`KeyringError::LeftOver`] after an attempt that was cut off, [`KeyringError::Io`] when the system refuses.
     pub fn create_file(&self, path: &Path) -> Result<(), KeyringError> {
         file::create(path, &self.render())
     }

@@ -271,6 +271,11 @@ fn plaintexts_have_one_encoding_and_one_reading() {
     assert_eq!(private.names().collect::<Vec<_>>(), ["display_name", "email", "user_name"]);
     assert_eq!(format!("{private:?}"), "PrivatePlaintext(..)");
     assert_eq!(TokenPlaintext::decode(&private.encode()), Err(BadPlaintext::Malformed));
+    let many = TokenPlaintext { scopes: Some(vec!["s".to_owned(); 10_000]), ..token_plaintext() };
+    assert_eq!(TokenPlaintext::decode(&many.encode()), Ok(many), "whatever can be sealed can be read");
+    let mut huge = b"\xa2\x00\x01\x05\x9b".to_vec();
+    huge.extend([0xff; 8]);
+    assert_eq!(TokenPlaintext::decode(&huge), Err(BadPlaintext::Malformed));
     // {0: 2}: a later version; {0: 1, 2: "", 1: ""}: unsorted; {0: 1, 1: {"a": "", "a": ""}}: doubled
     assert_eq!(TokenPlaintext::decode(b"\xa1\x00\x02"), Err(BadPlaintext::UnknownVersion));
     assert_eq!(TokenPlaintext::decode(b"\xa3\x00\x01\x02\x60\x01\x60"), Err(BadPlaintext::Malformed));

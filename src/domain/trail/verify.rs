@@ -221,8 +221,6 @@ impl TrailVerifier {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "test support")]
 pub(super) mod strategy;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support")]
 mod tests;

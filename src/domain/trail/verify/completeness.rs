@@ -61,7 +61,7 @@ pub struct OpenTrail {
     pub records: u64,
 }
 
-/// The answer of [`completeness`].
+/// The answer of [`completeness()`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Completeness {
     /// What does not agree. Empty: complete.

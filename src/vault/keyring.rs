@@ -7,7 +7,9 @@
 mod file;
 mod text;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::domain::ambient::{Entropy, Timestamp, random};
 use crate::domain::secret::KeyBytes;
@@ -91,6 +93,9 @@ pub enum KeyringError {
     /// Something is there already.
     #[error("keyring exists already and is never overwritten: choose another path, or move it away")]
     Exists,
+    /// The temporary file beside the path is there already.
+    #[error("{} is left over from an attempt that did not finish: remove it", .0.display())]
+    LeftOver(PathBuf),
     /// Another program's file, or another version's.
     #[error("keyring has an unknown format: this build reads \"strongroom-keyring/1\"")]
     UnknownFormat,
@@ -148,9 +153,9 @@ impl Keyring {
     /// Writes the keyring where nothing is yet, readable by its owner alone, and returns once it is durable.
     ///
     /// # Errors
-    /// [`KeyringError::Exists`] when something is there, [`KeyringError::Io`] when the system refuses.
+    /// [`KeyringError::Exists`] when something is there, [`KeyringError::LeftOver`] after an attempt that was cut off, [`KeyringError::Io`] when the system refuses.
     pub fn create_file(&self, path: &Path) -> Result<(), KeyringError> {
-        file::create(path, &text::render(self))
+        file::create(path, &self.render())
     }
 
     /// Reads the text of a keyring file.
@@ -165,6 +170,11 @@ impl Keyring {
     pub fn epochs(&self) -> impl Iterator<Item = (&Epoch, EpochState)> {
         let older = self.decrypt_only.iter().map(|epoch| (epoch, EpochState::DecryptOnly));
         std::iter::once((&self.active, EpochState::Active)).chain(older)
+    }
+
+    /// The text of a keyring file, in a buffer that is wiped.
+    pub fn render(&self) -> Zeroizing<Vec<u8>> {
+        text::render(self)
     }
 
     pub(super) fn into_parts(self) -> (KeyBytes, KeyBytes, Epoch, Vec<Epoch>) {

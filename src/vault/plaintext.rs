@@ -1,6 +1,8 @@
 //! What is inside sealed bytes: deterministic CBOR (RFC 8949 §4.2.1) with a version, one reading for each content.
 //!
-//! Decoding is strict: what does not re-encode to the same bytes is refused. Buffers are wiped; errors never quote content.
+//! Decoding is strict: what does not re-encode to the same bytes is refused. The only limit is that of the whole, which sealing
+//! holds too: a token that was sealed must never be one that cannot be read. Counts reserve nothing, elements are read one by
+//! one. Buffers are wiped; errors never quote content.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,15 +12,10 @@ use zeroize::Zeroizing;
 
 use crate::domain::ambient::Timestamp;
 use crate::domain::secret::{AccessToken, Secret};
+use crate::vault::sealed::PLAINTEXT_BYTES_MAX;
 
 /// The version of both maps that this build writes.
 const VERSION: u8 = 1;
-
-/// Most scopes of a token; the provider has five (`wepay-v2.md` §4).
-const SCOPES_MAX: u64 = 64;
-
-/// Most fields of a merchant's personal data; we keep under ten.
-const FIELDS_MAX: u64 = 64;
 
 /// Room for one CBOR head: the initial byte and an argument of up to eight.
 const HEAD_BYTES: usize = 9;
@@ -53,7 +50,7 @@ pub struct TokenPlaintext {
     pub refresh_token: Option<Secret<String>>,
     /// When the token ends, where the provider says so.
     pub expires_at: Option<Timestamp>,
-    /// What it permits, in the provider's order, where the provider says so; at most 64.
+    /// What it permits, in the provider's order, where the provider says so.
     pub scopes: Option<Vec<String>>,
 }
 
@@ -71,7 +68,7 @@ impl TokenPlaintext {
     /// # Errors
     /// [`BadPlaintext`] for everything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadPlaintext> {
-        let mut d = Decoder::new(bytes);
+        let mut d = decoder(bytes)?;
         let entries = definite(d.map()?)?;
         version(&mut d)?;
         let (mut subject, mut access, mut refresh_token, mut expires_at, mut scopes) = (None, None, None, None, None);
@@ -117,7 +114,7 @@ impl TokenPlaintext {
 pub struct PrivatePlaintext(BTreeMap<String, Zeroizing<String>>);
 
 impl PrivatePlaintext {
-    /// Takes the fields (`display_name`, `email`, `user_name`, …; at most 64) into custody.
+    /// Takes the fields (`display_name`, `email`, `user_name`, …) into custody.
     pub fn new(fields: BTreeMap<String, String>) -> Self {
         Self(fields.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect())
     }
@@ -149,18 +146,14 @@ impl PrivatePlaintext {
     /// # Errors
     /// [`BadPlaintext`] for everything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadPlaintext> {
-        let mut d = Decoder::new(bytes);
+        let mut d = decoder(bytes)?;
         definite(d.map()?)?;
         version(&mut d)?;
         if d.u8()? != 1 {
             return Err(BadPlaintext::Malformed);
         }
-        let fields = definite(d.map()?)?;
-        if fields > FIELDS_MAX {
-            return Err(BadPlaintext::Malformed);
-        }
         let mut map = BTreeMap::new();
-        for _ in 0..fields {
+        for _ in 0..definite(d.map()?)? {
             map.insert(d.str()?.to_owned(), Zeroizing::new(d.str()?.to_owned()));
         }
         let plaintext = Self(map);
@@ -176,11 +169,12 @@ impl std::fmt::Debug for PrivatePlaintext {
 }
 
 fn read_scopes(d: &mut Decoder<'_>) -> Result<Vec<String>, BadPlaintext> {
-    let count = definite(d.array()?)?;
-    if count > SCOPES_MAX {
-        return Err(BadPlaintext::Malformed);
-    }
-    (0..count).map(|_| Ok(d.str()?.to_owned())).collect()
+    // Collecting results reserves nothing in advance.
+    (0..definite(d.array()?)?).map(|_| Ok(d.str()?.to_owned())).collect()
+}
+
+fn decoder(bytes: &[u8]) -> Result<Decoder<'_>, BadPlaintext> {
+    if bytes.len() > PLAINTEXT_BYTES_MAX { Err(BadPlaintext::Malformed) } else { Ok(Decoder::new(bytes)) }
 }
 
 fn version(d: &mut Decoder<'_>) -> Result<(), BadPlaintext> {

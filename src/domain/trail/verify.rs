@@ -1,7 +1,7 @@
 //! What a reader with nothing but the public key can check.
 //!
 //! *Integrity* of one trail, record by record: [`TrailVerifier`] recomputes every hash, follows every link and checks every
-//! signature. *Completeness* of a deployment: [`completeness`] compares what the change trail says with what is there. The two are
+//! signature. *Completeness* of a deployment: [`completeness()`] compares what the change trail says with what is there. The two are
 //! stated apart. Neither can see that the newest records of a trail are gone, unless something outside of the trail names them:
 //! the closing event of a read trail, or a head kept elsewhere ([`TrailVerifier::expect`]).
 
@@ -220,5 +220,7 @@ impl TrailVerifier {
     }
 }
 
+#[cfg(test)]
+pub(super) mod strategy;
 #[cfg(test)]
 mod tests;

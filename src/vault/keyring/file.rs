@@ -38,7 +38,10 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
 pub(super) fn create(path: &Path, text: &[u8]) -> Result<(), KeyringError> {
     let temporary = temporary(path);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = open(&temporary, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| io("created", errno))?;
+    let fd = open(&temporary, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| match errno {
+        Errno::EXIST => KeyringError::LeftOver(temporary.clone()),
+        errno => io("created", errno),
+    })?;
     let written = write(File::from(fd), text).and_then(|()| publish(&temporary, path));
     if written.is_err() {
         // Best effort: the error that matters is the one above.
@@ -112,7 +115,7 @@ mod tests {
         let keyring = keyring();
         keyring.create_file(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode(), REGULAR);
-        assert_eq!(fs::read(&path).unwrap(), **super::super::text::render(&Keyring::load(&path).unwrap()));
+        assert_eq!(fs::read(&path).unwrap(), **Keyring::load(&path).unwrap().render());
 
         let before = fs::read(&path).unwrap();
         assert!(matches!(keyring.create_file(&path), Err(KeyringError::Exists)));
@@ -128,6 +131,17 @@ mod tests {
         symlink(&path, &link).unwrap();
         assert!(matches!(Keyring::load(&link), Err(KeyringError::Symlink)));
         assert!(matches!(keyring().create_file(&link), Err(KeyringError::Exists)));
+    }
+
+    #[test]
+    fn what_an_attempt_left_behind_is_named_and_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keyring.json");
+        fs::write(temporary(&path), "half").unwrap();
+        let Err(KeyringError::LeftOver(left)) = keyring().create_file(&path) else { panic!("it was overwritten") };
+        assert_eq!(fs::read(&left).unwrap(), b"half");
+        fs::remove_file(left).unwrap();
+        keyring().create_file(&path).unwrap();
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub struct OpenTrail {
     pub records: u64,
 }
 
-/// The answer of [`completeness`].
+/// The answer of [`completeness()`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Completeness {
     /// What does not agree. Empty: complete.
@@ -157,14 +157,13 @@ impl Said {
         let mut answer = Completeness { missing: self.missing.clone(), open: Vec::new() };
         let known: BTreeSet<&TrailId> = self.opened.iter().chain(self.closed.keys()).chain(found.keys()).collect();
         for &trail in known {
+            let head = found.get(&trail);
             if !self.opened.contains(&trail) {
                 answer.missing.push(Missing::Opening(trail));
+            } else if !self.closed.contains_key(&trail) {
+                answer.open.push(OpenTrail { trail, records: head.map_or(0, |head| head.seq) });
             }
-            let head = found.get(&trail);
-            match self.closed.get(&trail) {
-                Some(end) => answer.missing.extend(end.disagreement(trail, head)),
-                None => answer.open.push(OpenTrail { trail, records: head.map_or(0, |head| head.seq) }),
-            }
+            answer.missing.extend(self.closed.get(&trail).and_then(|end| end.disagreement(trail, head)));
         }
         answer
     }

@@ -1,7 +1,5 @@
 //! Tests of the provider layer against a listener on loopback that answers scripted bytes.
 
-#![expect(clippy::unwrap_used, reason = "test support")]
-
 mod answers;
 mod authorize;
 mod catalogue;

@@ -172,7 +172,7 @@ impl Client {
     /// # Errors
     /// [`CallError`]; [`CallError::signal`] says what it means for the token.
     pub async fn user(&self, token: &AccessToken) -> Result<User, CallError> {
-        let sent = [token.expose()];
+        let sent = [token.expose(), self.0.credentials.client_secret.expose()];
         match self.0.http.send(Lane::Probe, &self.0.user, Some(token), wire::empty_body()).await {
             Ok(mut answer) => wire::user(&answer).ok_or_else(|| judge(&mut answer, &sent, Keep::Nothing)),
             Err(failure) => Err(failed(failure, Keep::Nothing)),

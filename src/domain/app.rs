@@ -5,7 +5,7 @@ use std::fmt;
 use super::id::AppId;
 use super::name::FieldError;
 
-/// Which of the provider's two worlds: they share no ids, users, apps or tokens (`wepay-v2.md` §2.1).
+/// Which of the provider's two worlds: they share no ids, users, apps or tokens (`docs/provider.md` §1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Environment {
     /// For tests; no real money.

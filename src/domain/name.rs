@@ -21,9 +21,9 @@ impl FieldError {
 
 /// Longest `external_id`: room for a UUID, a URN or a database key with its table name.
 pub const EXTERNAL_ID_BYTES_MAX: usize = 128;
-/// Longest display name of a merchant: the provider's limit of ordinary strings (`wepay-v2.md` §2.3).
+/// Longest display name of a merchant: the provider's limit of ordinary strings (`docs/provider.md` §3).
 pub const DISPLAY_NAME_CHARS_MAX: usize = 255;
-/// Longest e-mail address: the provider's limit (`wepay-v2.md` §3.1).
+/// Longest e-mail address: the provider's limit (`docs/provider.md` §3).
 pub const EMAIL_BYTES_MAX: usize = 255;
 /// Longest label.
 pub const LABEL_BYTES_MAX: usize = 64;
@@ -35,7 +35,7 @@ pub const REQUEST_ID_BYTES_MAX: usize = 64;
 pub const CALLER_BYTES_MAX: usize = 2048;
 /// Longest provider id we accept: a 64-bit integer has 20 characters, the rest is headroom.
 pub const SUBJECT_BYTES_MAX: usize = 64;
-/// Longest URI: the provider's limit (`wepay-v2.md` §2.3).
+/// Longest URI: the provider's limit (`docs/provider.md` §3).
 pub const URI_BYTES_MAX: usize = 2083;
 /// Longest free text a person gives as a reason.
 pub const REASON_CHARS_MAX: usize = 500;

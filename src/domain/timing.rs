@@ -5,10 +5,10 @@ use std::time::Duration;
 /// Durations of the mint protocol. [`Timing::default`] has the provider's real ones; `serve` refuses smaller ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// How long an authorization code lives: 10 minutes (`wepay-v2.md` §4.1).
+    /// How long an authorization code lives: 10 minutes (`docs/provider.md` §4).
     pub code_life: Duration,
     /// Deadline of a destructive call: 70 s, longer than the provider's own 60 s, so that we never hang up on an answer
-    /// that is still coming (`wepay-v2.md` §2.2).
+    /// that is still coming (`docs/provider.md` §2).
     pub mint_deadline: Duration,
     /// Deadline of a probe.
     pub probe_deadline: Duration,

@@ -17,7 +17,7 @@ use crate::domain::timing::Timing;
 
 use super::{ANSWER_BYTES_MAX, NotSentReason, UnknownReason};
 
-/// The provider demands one, and it is how its support finds our calls (`docs/provider.md` §2).
+/// The provider demands a User-Agent (`docs/provider.md` §2).
 const USER_AGENT: &str = concat!("strongroom/", env!("CARGO_PKG_VERSION"));
 /// Longest wait for TCP and TLS: three tries of a lost SYN (1 s, 2 s) and a slow handshake. Half of a shorter deadline
 /// instead, so that a host that does not answer ends as "not sent" and not as "unknown".

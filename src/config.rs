@@ -1,1 +1,361 @@
-//! The config layer.
+//! Typed configuration of `serve`: a TOML file, overridden by environment variables, validated once, all faults at once.
+//!
+//! Each variable is `STRONGROOM_`, then the key in upper case with dots as underscores; lists are comma separated there.
+//! Secrets are file references only, and files that hold secrets must be closed to everybody but their owner. No fault ever
+//! quotes a value. Layers do not see this type: the composition root hands them plain arguments.
+
+mod check;
+mod read;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::app::Environment;
+use crate::domain::timing::Timing;
+
+pub use read::{ConfigErrors, FILE_BYTES_MAX, Fault, ProcessEnvironment, Source};
+
+use read::Reader;
+
+/// Fastest test clock: a 70 s deadline becomes 70 ms, about what a loopback round trip still fits in.
+pub const TIME_SCALE_MAX: u32 = 1000;
+/// Most trust domains and most return URLs: lists a person reviews.
+pub const LIST_MAX: usize = 64;
+/// Longest duration that may be configured, the life of an invitation apart.
+pub const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest life of an invitation.
+pub const INVITATION_LIFE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// How much longer than a code lives we wait before an attempt in doubt counts as over (design: 630 s over 600 s).
+const QUIESCENCE_MARGIN: Duration = Duration::from_secs(30);
+
+/// Every key there is.
+const KEYS: &[&str] = &[
+    "environment",
+    "client_id",
+    "client_secret_file",
+    "keyring_file",
+    "policy_file",
+    "trust_domains",
+    "time_scale",
+    "provider.api",
+    "provider.ui",
+    "database.url",
+    "grpc.listen",
+    "grpc.cert_file",
+    "grpc.key_file",
+    "grpc.client_ca_file",
+    "public.listen",
+    "public.base_url",
+    "public.cert_file",
+    "public.key_file",
+    "public.return_urls",
+    "ops.listen",
+    "links.confirmation",
+    "timing.code_life",
+    "timing.mint_deadline",
+    "timing.probe_deadline",
+    "timing.quiescence",
+    "timing.death_confirmation",
+    "timing.evidence_fresh",
+    "timing.state_life",
+    "timing.invitation_life",
+    "timing.recovery_interval",
+    "log.format",
+    "log.filter",
+];
+
+/// A whole, valid configuration. Holds no secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Stage or production.
+    pub environment: Environment,
+    /// The provider's id of our app.
+    pub client_id: String,
+    /// File with the app's secret.
+    pub client_secret_file: PathBuf,
+    /// File with our keys.
+    pub keyring_file: PathBuf,
+    /// File with the grants.
+    pub policy_file: PathBuf,
+    /// Trust domains whose workloads may call.
+    pub trust_domains: Vec<String>,
+    /// A sandbox in the place of the provider. To be printed at start.
+    pub provider: Option<ProviderOverride>,
+    /// What every duration is divided by; 1 without a sandbox. To be printed at start when above 1.
+    pub time_scale: u32,
+    /// Where state is.
+    pub database: Database,
+    /// The internal API.
+    pub grpc: GrpcConfig,
+    /// What browsers and the provider reach.
+    pub public: PublicConfig,
+    /// Health probes and metrics.
+    pub ops: OpsConfig,
+    /// When a new link needs a confirmation.
+    pub confirmation: Confirmation,
+    /// Durations of the mint protocol, already divided by `time_scale`.
+    pub timing: Timing,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// A sandbox in the place of the provider: loopback base URLs that end in `/v2`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProviderOverride {
+    /// Where calls go.
+    pub api: String,
+    /// Where browsers go.
+    pub ui: String,
+}
+
+/// Where state is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Database {
+    /// A SQLite file, by absolute path.
+    Sqlite(PathBuf),
+}
+
+/// The internal API.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GrpcConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Server certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+    /// Authorities of client certificates, PEM.
+    pub client_ca_file: PathBuf,
+}
+
+/// What browsers and the provider reach.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublicConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Origin under which it is reached, without a slash at the end.
+    pub base_url: String,
+    /// Server certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+    /// Where a merchant may be sent back to. Each ends in a slash, so that a parsed and serialised URL that begins with one of
+    /// them is permitted, and no other host or half path segment slips through.
+    pub return_urls: Vec<String>,
+}
+
+/// Health probes and metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpsConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// When a new link needs a confirmation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Confirmation {
+    /// Always.
+    #[default]
+    Always,
+    /// Unless the provider's email of the user equals the expected one.
+    EmailMatch,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    #[default]
+    Json,
+    /// Text, for people.
+    Text,
+}
+
+/// The log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogConfig {
+    /// Its form.
+    pub format: LogFormat,
+    /// A level, or filter directives.
+    pub filter: String,
+}
+
+impl Config {
+    /// Reads and validates everything: the text of the file, if there is one, overridden by the source. Looks at the files that are
+    /// named, without reading them.
+    ///
+    /// # Errors
+    /// Every fault there is. A file that is no TOML has only its syntax errors reported.
+    pub fn load(source: &dyn Source, file_text: Option<&str>) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader::new(source, file_text.unwrap_or_default(), KEYS)?;
+        let config = Self::read(&mut reader);
+        reader.finish(config)
+    }
+
+    /// An example with every key, explained; the text of a file to begin with.
+    pub fn example() -> &'static str {
+        include_str!("config/example.toml")
+    }
+
+    /// Reads every key whatever is wrong with the others; `None` when any required one is missing or wrong.
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let environment = reader.required("environment", check::environment);
+        let client_id = reader.required("client_id", check::client_id);
+        let client_secret_file = reader.required("client_secret_file", check::secret_file);
+        let keyring_file = reader.required("keyring_file", check::secret_file);
+        let policy_file = reader.required("policy_file", check::plain_file);
+        let trust_domains = reader.list("trust_domains", LIST_MAX, check::trust_domain);
+        if trust_domains.as_ref().is_some_and(Vec::is_empty) {
+            reader.fault("trust_domains", "is missing or empty", "name the SPIFFE trust domains of the callers");
+        }
+        let provider = Self::provider(reader, environment);
+        let database = reader.required("database.url", check::database);
+        let grpc = Self::grpc(reader);
+        let public = Self::public(reader);
+        let ops = reader.required("ops.listen", check::address).map(|listen| OpsConfig { listen });
+        let confirmation = reader.optional("links.confirmation", check::confirmation);
+        let format = reader.optional("log.format", check::log_format);
+        let filter = reader.optional("log.filter", check::log_filter);
+        let time_scale = Self::time_scale(reader, matches!(provider, Some(Some(_))));
+        let timing = timing(reader);
+        Self::distinct_addresses(
+            reader,
+            [
+                ("grpc.listen", grpc.as_ref().map(|grpc| grpc.listen)),
+                ("public.listen", public.as_ref().map(|public| public.listen)),
+                ("ops.listen", ops.map(|ops| ops.listen)),
+            ],
+        );
+        Some(Self {
+            environment: environment?,
+            client_id: client_id?,
+            client_secret_file: client_secret_file?,
+            keyring_file: keyring_file?,
+            policy_file: policy_file?,
+            trust_domains: trust_domains?,
+            provider: provider?,
+            time_scale: time_scale?,
+            database: database?,
+            grpc: grpc?,
+            public: public?,
+            ops: ops?,
+            confirmation: confirmation?.unwrap_or_default(),
+            timing: timing?.scaled(time_scale?),
+            log: LogConfig {
+                format: format?.unwrap_or_default(),
+                filter: filter?.unwrap_or_else(|| "info".to_owned()),
+            },
+        })
+    }
+
+    fn grpc(reader: &mut Reader<'_>) -> Option<GrpcConfig> {
+        let listen = reader.required("grpc.listen", check::address);
+        let cert_file = reader.required("grpc.cert_file", check::plain_file);
+        let key_file = reader.required("grpc.key_file", check::secret_file);
+        let client_ca_file = reader.required("grpc.client_ca_file", check::plain_file);
+        Some(GrpcConfig {
+            listen: listen?,
+            cert_file: cert_file?,
+            key_file: key_file?,
+            client_ca_file: client_ca_file?,
+        })
+    }
+
+    fn public(reader: &mut Reader<'_>) -> Option<PublicConfig> {
+        let listen = reader.required("public.listen", check::address);
+        let base_url = reader.required("public.base_url", check::origin);
+        let cert_file = reader.required("public.cert_file", check::plain_file);
+        let key_file = reader.required("public.key_file", check::secret_file);
+        let return_urls = reader.list("public.return_urls", LIST_MAX, check::return_url);
+        Some(PublicConfig {
+            listen: listen?,
+            base_url: base_url?,
+            cert_file: cert_file?,
+            key_file: key_file?,
+            return_urls: return_urls?,
+        })
+    }
+
+    /// `Some(None)` when there is no override. The URLs come with the environment rule: an override in production would send
+    /// real credentials somewhere else.
+    fn provider(reader: &mut Reader<'_>, environment: Option<Environment>) -> Option<Option<ProviderOverride>> {
+        let api = reader.optional("provider.api", check::loopback_url)?;
+        let ui = reader.optional("provider.ui", check::loopback_url)?;
+        let (api, ui) = match (api, ui) {
+            (None, None) => return Some(None),
+            (Some(api), Some(ui)) => (api, ui),
+            (api, _) => {
+                let missing = if api.is_some() { "provider.ui" } else { "provider.api" };
+                reader.fault(missing, "is missing", "set provider.api and provider.ui together, or neither");
+                return None;
+            }
+        };
+        if environment != Some(Environment::Stage) {
+            let rule = "may be overridden only with environment \"stage\"";
+            reader.fault("provider.api", rule, "remove [provider]");
+            return None;
+        }
+        Some(Some(ProviderOverride { api, ui }))
+    }
+
+    fn time_scale(reader: &mut Reader<'_>, sandbox: bool) -> Option<u32> {
+        let scale = reader.optional("time_scale", check::time_scale)?.unwrap_or(1);
+        if scale > 1 && !sandbox {
+            let rule = "may be above 1 only with environment \"stage\" and a [provider] on a loopback address";
+            reader.fault("time_scale", rule, "remove it");
+            return None;
+        }
+        Some(scale)
+    }
+
+    fn distinct_addresses(reader: &mut Reader<'_>, listeners: [(&str, Option<SocketAddr>); 3]) {
+        let mut taken: Vec<SocketAddr> = Vec::new();
+        for (key, address) in listeners {
+            // Port 0 is a fresh port each time.
+            let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+            if taken.contains(&address) {
+                reader.fault(key, "is the address of another listener", "give each listener its own port");
+            }
+            taken.push(address);
+        }
+    }
+}
+
+/// The durations, none of them below its default: smaller ones are unsafe against the real provider.
+fn timing(reader: &mut Reader<'_>) -> Option<Timing> {
+    let least = Timing::default();
+    let mut duration = |key, least, most| {
+        reader.optional(key, |text| check::duration(text, least, most)).map(|found| found.unwrap_or(least))
+    };
+    let code_life = duration("timing.code_life", least.code_life, DURATION_MAX);
+    let mint_deadline = duration("timing.mint_deadline", least.mint_deadline, DURATION_MAX);
+    let probe_deadline = duration("timing.probe_deadline", least.probe_deadline, DURATION_MAX);
+    let quiescence = duration("timing.quiescence", least.quiescence, DURATION_MAX);
+    let death_confirmation = duration("timing.death_confirmation", least.death_confirmation, DURATION_MAX);
+    let evidence_fresh = duration("timing.evidence_fresh", least.evidence_fresh, DURATION_MAX);
+    let state_life = duration("timing.state_life", least.state_life, DURATION_MAX);
+    let invitation_life = duration("timing.invitation_life", least.invitation_life, INVITATION_LIFE_MAX);
+    let recovery_interval = duration("timing.recovery_interval", least.recovery_interval, DURATION_MAX);
+    if let (Some(code_life), Some(quiescence)) = (code_life, quiescence)
+        && quiescence < code_life.saturating_add(QUIESCENCE_MARGIN)
+    {
+        let rule = "must be at least 30s longer than timing.code_life";
+        reader.fault("timing.quiescence", rule, "a code may be used until it ends: raise it");
+        return None;
+    }
+    Some(Timing {
+        code_life: code_life?,
+        mint_deadline: mint_deadline?,
+        probe_deadline: probe_deadline?,
+        quiescence: quiescence?,
+        death_confirmation: death_confirmation?,
+        evidence_fresh: evidence_fresh?,
+        state_life: state_life?,
+        invitation_life: invitation_life?,
+        recovery_interval: recovery_interval?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,4 @@
-//! The grpc layer.
+//! The internal gRPC API: who calls, what is asked, what is answered. Converts and delegates; decides nothing.
+
+pub mod auth;
+pub mod listener;

@@ -4,10 +4,11 @@
 //! an Ed25519 signature. The format is final; golden vectors hold it. The change trail has one event a record, its sequence is
 //! the feed; a read trail has a batch of reads and denials a record.
 //!
-//! [`cbor`] has the encoding, [`verify`] what a reader with nothing but the public key can check.
+//! [`cbor`] has the encoding, [`verify`] what a reader with nothing but the public key can check, [`view`] what people see.
 
 pub mod cbor;
 pub mod verify;
+pub mod view;
 
 use std::collections::BTreeMap;
 

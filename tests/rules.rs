@@ -5,8 +5,13 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support")]
 
+#[path = "rules/text.rs"]
+mod text;
+
 use std::fs;
 use std::path::Path;
+
+use text::{Source, is_word, paths, words};
 
 /// Layer, and what it may name in this crate. `a::b` permits that module of `a` alone.
 const LAYERS: &[(&str, &str)] = &[
@@ -32,11 +37,11 @@ const LAYERS: &[(&str, &str)] = &[
 /// Every dependency, and the layers or modules that may name it: `*` is all, `+` all but domain. A new one needs a place here.
 const CRATES: &[(&str, &str)] = &[
     ("base64 minicbor sha2 subtle thiserror time uuid zeroize", "*"),
-    ("arc_swap serde tokio_stream tokio_util tracing url", "+"),
+    ("arc_swap bytes serde tokio_stream tokio_util tracing url", "+"),
     ("getrandom", "domain/ambient"),
     ("rustix", "+ domain/ambient"),
     ("tokio", "+ domain/ambient"),
-    ("serde_json", "+ domain/trail/view"),
+    ("serde_json", "+ domain/trail/view domain/trail/verify/tests domain/trail/cbor/tests"),
     ("unicode_normalization", "domain/name sandbox"),
     ("ed25519_dalek", "domain vault"),
     ("aes_gcm hkdf hmac", "vault"),
@@ -59,7 +64,6 @@ const CRATES: &[(&str, &str)] = &[
 
 /// What stands nowhere in code, and why.
 const BANNED: &[(&str, &str)] = &[
-    ("super::super", "name it from crate::"),
     ("dbg!", "left over"),
     ("todo!", "left over"),
     ("unimplemented!", "left over"),
@@ -78,124 +82,24 @@ const SQL_WRITES: &[&str] = &["INSERT", "UPDATE", "DELETE"];
 const SQL_VERBS: &[&str] =
     &["INSERT", "UPDATE", "DELETE", "SELECT", "WITH", "CREATE", "ALTER", "DROP", "PRAGMA", "BEGIN"];
 
-/// A file of src/: path within it without `.rs`, its text, and that text with comments, then strings too, blanked out. All
-/// three have the same length.
-struct Source {
-    path: String,
-    text: String,
-    code: String,
-}
-
-impl Source {
-    fn new(path: &str, text: &str) -> Self {
-        Self { path: path.trim_end_matches(".rs").into(), text: text.into(), code: blank(text) }
-    }
-
-    fn layer(&self) -> &str {
-        self.path.split('/').next().unwrap()
-    }
-
-    fn at(&self, offset: usize, message: &str) -> String {
-        format!("src/{}.rs:{}: {message}", self.path, self.text[..offset].matches('\n').count() + 1)
-    }
-}
-
-/// The text with comments and the inside of string and character literals as spaces.
-fn blank(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = bytes.to_vec();
-    let mut i = 0;
-    while i < bytes.len() {
-        let rest = &text.as_bytes()[i..];
-        let hashes = rest.iter().skip(1).take_while(|b| **b == b'#').count();
-        let word_before =
-            i > 0 && (bytes[i - 1].is_ascii_alphanumeric() || bytes[i - 1] == b'_') && bytes[i - 1] != b'b';
-        let find =
-            |from: usize, what: &str| text[i + from..].find(what).map_or(rest.len(), |at| from + at + what.len());
-        let (keep, end) = if rest.starts_with(b"//") {
-            (0, find(0, "\n"))
-        } else if rest.starts_with(b"/*") {
-            (0, find(2, "*/"))
-        } else if rest[0] == b'r' && !word_before && rest.get(1 + hashes) == Some(&b'"') {
-            (2 + hashes, find(2 + hashes, &format!("\"{}", "#".repeat(hashes))))
-        } else if rest[0] == b'"' || (rest[0] == b'\'' && (rest.get(1) == Some(&b'\\') || rest.get(2) == Some(&b'\'')))
-        {
-            let mut end = 1;
-            while end < rest.len() && rest[end] != rest[0] {
-                end += if rest[end] == b'\\' { 2 } else { 1 };
-            }
-            (1, (end + 1).min(rest.len()))
-        } else {
-            (1, 1)
-        };
-        for at in i + keep..(i + end).saturating_sub(usize::from(keep > 0)) {
-            if bytes[at] != b'\n' {
-                out[at] = b' ';
-            }
-        }
-        i += end;
-    }
-    String::from_utf8(out).unwrap()
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Offsets at which `word` stands in `code` as a whole word.
-fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    code.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |at| !code[..*at].ends_with(is_word) && !code[at + word.len()..].starts_with(is_word))
-}
-
-/// The paths a use tree opens after a `::`: `a::{b, c::d}` gives `a::b` and `a::c::d`.
-fn paths(tree: &str) -> Vec<String> {
-    let tree = tree.trim_start();
-    if let Some(group) = tree.strip_prefix('{') {
-        let (mut depth, mut items, mut start) = (0, Vec::new(), 0);
-        for (at, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                ',' | '}' if depth == 0 => {
-                    items.extend(paths(&group[start..at]));
-                    start = at + 1;
-                    if c == '}' {
-                        break;
-                    }
-                }
-                '}' => depth -= 1,
-                _ => {}
-            }
-        }
-        return items;
-    }
-    let end = tree.find(|c| !is_word(c) && c != '*').unwrap_or(tree.len());
-    match (&tree[..end], tree[end..].trim_start().strip_prefix("::")) {
-        ("", _) => Vec::new(),
-        (head, Some(rest)) if rest.trim_start().starts_with(|c: char| is_word(c) || c == '{' || c == '*') => {
-            paths(rest).iter().map(|tail| format!("{head}::{tail}")).collect()
-        }
-        (head, _) => vec![head.into()],
-    }
-}
-
 fn check_layer(source: &Source, faults: &mut Vec<String>) {
     let Some((layer, may_name)) = LAYERS.iter().find(|(layer, _)| *layer == source.layer()) else {
         faults.push(source.at(0, "belongs to no layer"));
         return;
     };
-    // The binary names the library by its name; in a layer's root file `super` is the crate.
-    let roots = ["crate", "$crate", "strongroom", if source.path.contains('/') { "crate" } else { "super" }];
-    for root in &roots[..if roots[3] == "super" { 4 } else { 3 }] {
+    // The binary names the library by its name; enough `super` are the crate, too.
+    for root in ["crate", "strongroom", "super"] {
         for at in words(&source.code, root) {
             let Some(tree) = source.code[at + root.len()..].trim_start().strip_prefix("::") else { continue };
             for path in paths(tree) {
-                let first = path.split("::").next().unwrap();
-                let foreign = *root != "super" || LAYERS.iter().any(|(layer, _)| *layer == first);
+                let inner = path.trim_start_matches("super::");
+                let climbs = 1 + (path.len() - inner.len()) / "super::".len();
+                let first = inner.split("::").next().unwrap();
+                let stays =
+                    root == "super" && (text::depth(source, at) != climbs || source.code[..at].ends_with("super::"));
                 let allowed = first == *layer
-                    || may_name.split(' ').any(|name| path == name || path.starts_with(&format!("{name}::")));
-                if foreign && !allowed {
+                    || may_name.split(' ').any(|name| inner == name || inner.starts_with(&format!("{name}::")));
+                if !stays && !allowed {
                     faults.push(source.at(at, &format!("{layer} may not name {root}::{path}")));
                 }
             }
@@ -262,8 +166,11 @@ fn check_sql(source: &Source, writes: &[String], faults: &mut Vec<String>) {
         let from = code[..at].rfind("query").unwrap_or(at);
         let argument = &code[at + call.len()..];
         let argument = &argument[..argument.find(')').unwrap_or(argument.len())];
+        // `on_tx!(tx, conn => …)` has its connection from a transaction.
+        let head = code[..from].rfind([';', '{', '}']).map_or(&code[..from], |start| &code[start..from]);
+        let in_tx = head.contains("on_tx!(") || words(argument, "tx").next().is_some();
         let named = writes.iter().any(|name| words(&code[from..at], name).next().is_some());
-        if (named || has_literal(source, from, at, SQL_WRITES)) && words(argument, "tx").next().is_none() {
+        if !in_tx && (named || has_literal(source, from, at, SQL_WRITES)) {
             faults
                 .push(source.at(at, "a write that returns rows runs in a transaction (`tx`) whose commit is checked"));
         }
@@ -274,6 +181,11 @@ fn check_bans(source: &Source, faults: &mut Vec<String>) {
     for (banned, why) in BANNED {
         faults.extend(source.code.match_indices(banned).map(|(at, _)| source.at(at, &format!("{banned}: {why}"))));
     }
+    // Tests stand one or two modules deeper than what they test.
+    let tests = if source.path.contains("/tests") { Some(0) } else { source.code.find("#[cfg(test)]") };
+    let product = &source.code[..tests.unwrap_or(source.code.len())];
+    let climbs = product.match_indices("super::super");
+    faults.extend(climbs.map(|(at, _)| source.at(at, "super::super: name it from crate::")));
 }
 
 fn check_text(path: &str, text: &str) -> Vec<String> {
@@ -347,6 +259,13 @@ fn every_rule_bites() {
         ("grpc.rs", "use crate::vault::Vault;", "grpc may not name crate::vault"),
         ("grpc/tokens.rs", "use crate::{domain::id, store};", "grpc may not name crate::store"),
         ("policy.rs", "fn f() { super::store::f() }", "policy may not name super::store"),
+        (
+            "http.rs",
+            "mod tests { mod a { fn f() {} } use super::super::vault::f; }",
+            "http may not name super::super::vault",
+        ),
+        ("policy/file.rs", "use super::super::{store};", "policy may not name super::super::store"),
+        ("policy/file.rs", "fn f() { super::super::f() }\n#[cfg(test)] mod tests {}", "name it from crate::"),
         ("domain/token.rs", "fn f() { crate::\n    policy::f() }", "domain may not name crate::policy"),
         ("sandbox/users.rs", "use crate::domain::{ambient::Clock, id::MerchantId};", "crate::domain::id::MerchantId"),
         ("sandbox.rs", "use crate::domain;", "sandbox may not name crate::domain"),
@@ -385,6 +304,12 @@ fn every_rule_bites() {
         (
             "grpc.rs",
             "mod tests { use super::tokens; } fn f<'a>(c: char) { c == '\"' || c == '\\''; crate::domain::f() }",
+        ),
+        ("provider/a.rs", "use super::http; #[cfg(test)] mod tests { use super::super::http; }"),
+        ("provider/tests/a.rs", "use super::super::http;"),
+        (
+            "store/a.rs",
+            "const ADD: &str = \"INSERT INTO a\"; fn f() { on_tx!(tx, conn => query_as(ADD).bind(1).fetch_optional(conn)) }",
         ),
         ("sandbox.rs", "use crate::domain::ambient::{Clock, Entropy}; use axum::Router; fn f() { std::time::x() }"),
         (

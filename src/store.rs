@@ -1,1 +1,263 @@
-//! The store layer.
+//! The database: every row, the trails, one transaction for each domain step.
+//!
+//! One concrete [`Store`] over a private enum of pools; one body for each statement, expanded for each engine by `on_db!` (reads) and
+//! `on_tx!` (inside a transaction); SQL as constants beside their rows, in the dialect that `migrations/README.md` describes. What an
+//! engine has of its own is in `sqlite`, `schema`, and the `match`es on the two enums.
+//!
+//! A public method is one whole transaction, named after what it means. A state change commits with its events or not at all.
+//! The store neither seals nor opens secrets, and knows no policy.
+
+mod error;
+mod schema;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod trail;
+mod tx;
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqlitePool;
+
+use self::tx::{Tx, on_tx};
+use crate::domain::ambient::{Clock, Entropy};
+use crate::domain::app::{App, Environment};
+use crate::domain::id::{AppId, TrailId};
+use crate::domain::mac::RowMac;
+use crate::domain::trail::{Event, EventKind, Signer};
+
+pub use self::error::Error;
+pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
+pub use self::trail::{CLOSED, CRASHED, PAGE_BYTES_MAX, PAGE_RECORDS_MAX, ReadTrail, Trail, TrailKind};
+
+const DEPLOYMENT: &str = "SELECT id, app_id, key_check FROM deployment WHERE singleton = 1";
+const INSERT_DEPLOYMENT: &str = "INSERT INTO deployment (singleton, id, app_id, key_check, stamped_at_us) \
+     VALUES (1, $1, $2, $3, $4)";
+const APP: &str = "SELECT id, provider, environment, client_id FROM apps WHERE id = $1";
+const INSERT_APP: &str = "INSERT INTO apps (id, provider, environment, client_id, created_at_us) \
+     VALUES ($1, $2, $3, $4, $5)";
+const ALIVE: &str = "SELECT COUNT(*) FROM deployment";
+
+/// Every statement of this file, for the test that prepares them on each engine.
+#[cfg(test)]
+const STATEMENTS: &[&str] = &[DEPLOYMENT, INSERT_DEPLOYMENT, APP, INSERT_APP, ALIVE];
+
+/// The keys the store works with, behind the domain's seams.
+#[derive(Clone)]
+pub struct StoreKeys {
+    /// Signs the records of the trails.
+    pub signer: Arc<dyn Signer>,
+    /// Makes and checks the MACs of rows that decisions read.
+    pub mac: Arc<dyn RowMac>,
+    /// Tells this keyring from another, and nothing about its keys. A database remembers the one it was stamped with.
+    pub check_value: [u8; 16],
+}
+
+/// Whether [`Store::open_with`] may bring an older schema up to date.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Migrations {
+    /// Yes: one process owns the database, so nobody else can stumble over it.
+    Apply,
+    /// No: an older schema than [`SCHEMA_OLDEST`] is refused.
+    Refuse,
+}
+
+/// The database. Share it by `Arc`; drop it last.
+pub struct Store {
+    pools: Pools,
+    keys: StoreKeys,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// The change trail, and with it the deployment. Before the stamp: the one it will get.
+    trail: TrailId,
+    /// Behind the pools: given up after they are gone.
+    _owned: sqlite::Owned,
+}
+
+/// The pools of the engine in use.
+enum Pools {
+    Sqlite { read: SqlitePool, write: SqlitePool },
+}
+
+/// Runs one body on the reading pool, whichever engine it is. Writing goes through a transaction only.
+///
+/// `on_db!(read self, pool => sqlx::query_as::<_, Row>(SQL).bind(id).fetch_optional(pool).await)`
+macro_rules! on_db {
+    (read $store:expr, $pool:ident => $body:expr) => {
+        match &$store.pools {
+            $crate::store::Pools::Sqlite { read: $pool, .. } => $body,
+        }
+    };
+}
+pub(in crate::store) use on_db;
+
+#[derive(sqlx::FromRow)]
+struct DeploymentRow {
+    id: Vec<u8>,
+    app_id: Vec<u8>,
+    key_check: Vec<u8>,
+}
+
+#[derive(sqlx::FromRow)]
+struct AppRow {
+    id: Vec<u8>,
+    provider: String,
+    environment: String,
+    client_id: String,
+}
+
+impl Store {
+    /// Opens the database, making it and bringing its schema up to date where needed: [`Store::open_with`] and
+    /// [`Migrations::Apply`].
+    ///
+    /// # Errors
+    /// Those of [`Store::open_with`].
+    pub async fn open(
+        url: &str,
+        keys: StoreKeys,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
+        Self::open_with(url, Migrations::Apply, keys, clock, entropy).await
+    }
+
+    /// Opens the database: takes its lock, checks its integrity and schema, and closes the read trails of a process that died.
+    ///
+    /// `url` is `sqlite:` or `sqlite://` and a path. The lock is held until the store is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another process (or another `Store` of this one) has it; [`Error::BadUrl`];
+    /// [`Error::SchemaTooOld`], [`Error::SchemaTooNew`]; [`Error::Corrupt`]; [`Error::KeyringDiffers`], before anything is signed.
+    pub async fn open_with(
+        url: &str,
+        migrations: Migrations,
+        keys: StoreKeys,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
+        let owned = sqlite::Owned::take(url)?;
+        let mut conn = owned.connect().await?;
+        sqlite::check(&mut conn).await?;
+        if migrations == Migrations::Apply {
+            schema::migrate(&mut conn).await?;
+        }
+        schema::gate(&mut conn).await?;
+        sqlx::Connection::close(conn).await?;
+        let pools = owned.pools().await?;
+        let trail = TrailId::generate(&*clock, &*entropy);
+        let mut store = Self { pools, keys, clock, entropy, trail, _owned: owned };
+        if let Some(row) = store.deployment().await? {
+            store.check_keyring(&row)?;
+            store.trail = TrailId::from_slice(&row.id).ok_or(Error::Corrupt("id of the deployment"))?;
+            store.recover_trails().await?;
+        }
+        Ok(store)
+    }
+
+    /// Applies the migrations that are missing. Needs the lock: no process may have the database open.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::BadUrl`], [`Error::SchemaTooNew`], [`Error::Corrupt`]; the database's.
+    pub async fn migrate(url: &str) -> Result<MigrateReport, Error> {
+        let owned = sqlite::Owned::take(url)?;
+        let mut conn = owned.connect().await?;
+        sqlite::check(&mut conn).await?;
+        let report = schema::migrate(&mut conn).await?;
+        sqlx::Connection::close(conn).await?;
+        Ok(report)
+    }
+
+    /// Ties the database to an app and a keyring. The first start writes both; every later one compares.
+    ///
+    /// # Errors
+    /// [`Error::AppDiffers`], [`Error::KeyringDiffers`]; the database's.
+    pub async fn stamp(&self, provider: &str, environment: Environment, client_id: &str) -> Result<App, Error> {
+        let Some(row) = self.deployment().await? else {
+            let id = AppId::generate(&*self.clock, &*self.entropy);
+            let app = App { id, provider: provider.to_owned(), environment, client_id: client_id.to_owned() };
+            let mut tx = Tx::begin_unlocked(self).await?;
+            let outcome = self.write_stamp(&mut tx, &app).await;
+            return tx.finish(outcome.map(|event| (app, vec![event]))).await;
+        };
+        self.check_keyring(&row)?;
+        let stamped = on_db!(read self, pool =>
+            sqlx::query_as::<_, AppRow>(APP).bind(row.app_id).fetch_optional(pool).await)?
+        .ok_or(Error::Corrupt("app of the deployment"))?;
+        let app = App::try_from(stamped)?;
+        if (app.provider.as_str(), app.environment, app.client_id.as_str()) != (provider, environment, client_id) {
+            let stamped = format!("{}/{}/{}", app.provider, app.environment, app.client_id);
+            return Err(Error::AppDiffers { stamped });
+        }
+        Ok(app)
+    }
+
+    /// The change trail; its id is the deployment's as well.
+    pub const fn change_trail(&self) -> TrailId {
+        self.trail
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn health(&self) -> Result<(), Error> {
+        let _: i64 = on_db!(read self, pool => sqlx::query_scalar(ALIVE).fetch_one(pool).await)?;
+        Ok(())
+    }
+
+    /// Waits for what is under way and closes every connection; later calls are refused. The lock is held until the drop.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { read, write } => {
+                read.close().await;
+                // Last: closing the last connection moves the write-ahead log into the file.
+                write.close().await;
+            }
+        }
+    }
+
+    async fn deployment(&self) -> Result<Option<DeploymentRow>, Error> {
+        Ok(on_db!(read self, pool => sqlx::query_as::<_, DeploymentRow>(DEPLOYMENT).fetch_optional(pool).await)?)
+    }
+
+    fn check_keyring(&self, row: &DeploymentRow) -> Result<(), Error> {
+        if row.key_check == self.keys.check_value { Ok(()) } else { Err(Error::KeyringDiffers) }
+    }
+
+    async fn write_stamp(&self, tx: &mut Tx<'_>, app: &App) -> Result<Event, Error> {
+        trail::insert(tx, self.trail, TrailKind::Change).await?;
+        tx.lock_change_trail().await?;
+        let now = tx.now();
+        on_tx!(tx, conn => sqlx::query(INSERT_APP)
+            .bind(app.id.as_bytes().as_slice())
+            .bind(&app.provider)
+            .bind(app.environment.as_str())
+            .bind(&app.client_id)
+            .bind(now.as_micros())
+            .execute(conn).await)?;
+        on_tx!(tx, conn => sqlx::query(INSERT_DEPLOYMENT)
+            .bind(self.trail.as_bytes().as_slice())
+            .bind(app.id.as_bytes().as_slice())
+            .bind(self.keys.check_value.as_slice())
+            .bind(now.as_micros())
+            .execute(conn).await)?;
+        Ok(Event::new(EventKind::DeploymentStamped, now, trail::SYSTEM)
+            .detail("app", app.id)
+            .detail("provider", &app.provider)
+            .detail("environment", app.environment)
+            .detail("client_id", &app.client_id))
+    }
+}
+
+impl TryFrom<AppRow> for App {
+    type Error = Error;
+
+    fn try_from(row: AppRow) -> Result<Self, Error> {
+        Ok(Self {
+            id: AppId::from_slice(&row.id).ok_or(Error::Corrupt("id of the app"))?,
+            environment: Environment::parse(&row.environment).map_err(|_| Error::Corrupt("environment of the app"))?,
+            provider: row.provider,
+            client_id: row.client_id,
+        })
+    }
+}

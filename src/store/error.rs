@@ -1,0 +1,179 @@
+//! What can go wrong in the store, by class and never by text: a database's words may quote what it was told.
+
+use std::borrow::Cow;
+
+use crate::domain::trail::cbor::LimitExceeded;
+
+/// What went wrong. No variant carries a value of a row or the words of the database.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The database cannot do it now (full or failing disk, no connection): nothing was changed, trying again later may help.
+    #[error("database is unavailable (code {code})")]
+    Unavailable {
+        /// The engine's code, or a short name where there is none.
+        code: Cow<'static, str>,
+    },
+    /// Somebody else held the database for too long, after every retry; nothing was changed.
+    #[error("database is busy")]
+    Busy,
+    /// The commit was sent and its answer is not known: the change may stand or not. Never retried blindly.
+    #[error("outcome of the commit is unknown (code {code})")]
+    CommitUnknown {
+        /// The engine's code, or a short name where there is none.
+        code: Cow<'static, str>,
+    },
+    /// What is stored cannot be what we stored.
+    #[error("stored data is damaged: {0}")]
+    Corrupt(&'static str),
+    /// Somebody else was first, or it is no longer in the state it must be in; nothing was changed.
+    #[error("conflict: {0}")]
+    Conflict(&'static str),
+    /// The database refused a statement (a constraint that is none of uniqueness, or the statement itself): a fault of ours.
+    #[error("database refused the statement (code {code})")]
+    Refused {
+        /// The engine's code.
+        code: Cow<'static, str>,
+    },
+    /// A record would be over the limits of the format; nothing was changed.
+    #[error("record is over a limit")]
+    Limit(#[from] LimitExceeded),
+    /// The schema is older than this build can use: run `strongroom migrate`.
+    #[error("schema version {found} is older than {oldest}, the oldest this build can use")]
+    SchemaTooOld {
+        /// What the database has; 0 when it is empty.
+        found: i64,
+        /// What this build needs at least.
+        oldest: i64,
+    },
+    /// The schema is newer than this build knows.
+    #[error("schema version {found} is newer than {newest}, the newest this build knows")]
+    SchemaTooNew {
+        /// What the database has.
+        found: i64,
+        /// What this build knows.
+        newest: i64,
+    },
+    /// Another process has this database open.
+    #[error("another process has this database open")]
+    Locked,
+    /// The database URL is none that this build can open.
+    #[error("unusable database URL: {0}")]
+    BadUrl(&'static str),
+    /// The database belongs to no app yet: stamp it first.
+    #[error("database is not stamped with an app yet")]
+    NotStamped,
+    /// The database belongs to another app.
+    #[error("database belongs to app {stamped}")]
+    AppDiffers {
+        /// Provider, environment and client id it was stamped with.
+        stamped: String,
+    },
+    /// The database was stamped with another keyring.
+    #[error("database was stamped with another keyring")]
+    KeyringDiffers,
+    /// The file system said no.
+    #[error("file system: {0}")]
+    Io(std::io::ErrorKind),
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anybody's doing. [`Error::CommitUnknown`] is not such a one.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Busy)
+    }
+
+    /// What a failed COMMIT means. Where the engine says that nothing was written the class is that of the statement; anything
+    /// else may have reached the disk, or be found there by recovery after a crash.
+    pub(in crate::store) fn of_commit(error: &sqlx::Error) -> Self {
+        match Fault::of(error) {
+            fault @ (Fault::Busy | Fault::Full(_) | Fault::Unique | Fault::Constraint(_)) => fault.into(),
+            Fault::Unavailable(code) | Fault::Refused(code) => Self::CommitUnknown { code },
+            Fault::Corrupt => Self::CommitUnknown { code: "corrupt".into() },
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Fault::of(&error).into()
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error.kind())
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for Error {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError;
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            MigrateError::VersionMismatch(_) => Self::Corrupt("an applied migration is not the one this build knows"),
+            MigrateError::Dirty(_) => Self::Corrupt("a migration was left half applied"),
+            _ => Self::Refused { code: "migration".into() },
+        }
+    }
+}
+
+/// What an engine's code says, before it is known during which step.
+enum Fault {
+    Busy,
+    Full(Cow<'static, str>),
+    Unavailable(Cow<'static, str>),
+    Unique,
+    Constraint(Cow<'static, str>),
+    Corrupt,
+    Refused(Cow<'static, str>),
+}
+
+impl Fault {
+    fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => {
+                let code = error.code().map_or(Cow::Borrowed("none"), |code| Cow::Owned(code.into_owned()));
+                Self::of_sqlite(code)
+            }
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::RowNotFound => Self::Corrupt,
+            sqlx::Error::Io(_) => Self::Unavailable("io".into()),
+            sqlx::Error::PoolTimedOut => Self::Unavailable("pool timeout".into()),
+            sqlx::Error::PoolClosed => Self::Unavailable("closed".into()),
+            sqlx::Error::WorkerCrashed => Self::Unavailable("worker".into()),
+            _ => Self::Refused("client".into()),
+        }
+    }
+
+    /// SQLite's result codes (<https://sqlite.org/rescode.html>); the low byte of an extended code is the primary one.
+    fn of_sqlite(code: Cow<'static, str>) -> Self {
+        let Ok(extended) = code.parse::<u32>() else { return Self::Refused(code) };
+        match (extended & 0xff, extended) {
+            (5 | 6, _) => Self::Busy,
+            (13, _) => Self::Full(code),
+            // PERM, NOMEM, READONLY, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
+            (3 | 7 | 8 | 9 | 10 | 14 | 15, _) => Self::Unavailable(code),
+            // CORRUPT, NOTADB.
+            (11 | 26, _) => Self::Corrupt,
+            // CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE.
+            (19, 1555 | 2067) => Self::Unique,
+            (19, _) => Self::Constraint(code),
+            _ => Self::Refused(code),
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Busy => Self::Busy,
+            Fault::Full(code) | Fault::Unavailable(code) => Self::Unavailable { code },
+            Fault::Unique => Self::Conflict("a row with this key exists"),
+            Fault::Constraint(code) | Fault::Refused(code) => Self::Refused { code },
+            Fault::Corrupt => Self::Corrupt("a row, or the file itself"),
+        }
+    }
+}

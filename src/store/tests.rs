@@ -1,0 +1,559 @@
+//! The store on a real file, with toy keys.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test support")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _};
+
+use super::tx::transaction;
+use super::*;
+use crate::domain::ambient::{SystemClock, SystemEntropy};
+use crate::domain::id::MerchantId;
+use crate::domain::mac::{RowKind, RowTag};
+use crate::domain::trail::{GENESIS, PublicKey, SealedRecord, Signature, TrailHead, cbor};
+
+/// Signs by hashing: enough to see that the right bytes were signed.
+struct ToySigner;
+
+impl Signer for ToySigner {
+    fn public_key(&self) -> PublicKey {
+        PublicKey([7; 32])
+    }
+
+    fn sign(&self, message: &[u8]) -> Signature {
+        let hash = cbor::hash(message).0;
+        Signature(std::array::from_fn(|at| hash[at % hash.len()]))
+    }
+}
+
+struct ToyMac;
+
+impl RowMac for ToyMac {
+    fn tag(&self, kind: RowKind, fields: &[&[u8]]) -> RowTag {
+        RowTag(cbor::hash(&[&[kind.as_str().as_bytes()], fields].concat().concat()).0)
+    }
+
+    fn matches(&self, kind: RowKind, fields: &[&[u8]], tag: &RowTag) -> bool {
+        self.tag(kind, fields) == *tag
+    }
+}
+
+fn keys(check_value: [u8; 16]) -> StoreKeys {
+    StoreKeys { signer: Arc::new(ToySigner), mac: Arc::new(ToyMac), check_value }
+}
+
+fn file(directory: &tempfile::TempDir) -> std::path::PathBuf {
+    directory.path().join("state").join("strongroom.db")
+}
+
+fn url(directory: &tempfile::TempDir) -> String {
+    format!("sqlite://{}", file(directory).display())
+}
+
+async fn try_open(directory: &tempfile::TempDir, check_value: [u8; 16]) -> Result<Store, Error> {
+    Store::open(&url(directory), keys(check_value), Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+}
+
+async fn stamped(directory: &tempfile::TempDir) -> Store {
+    let store = try_open(directory, [1; 16]).await.unwrap();
+    store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
+    store
+}
+
+/// The file as an intruder would open it.
+async fn raw(directory: &tempfile::TempDir) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(file(directory)).foreign_keys(false).connect().await.unwrap()
+}
+
+fn event(kind: EventKind) -> Event {
+    Event::new(kind, SystemClock.now(), "test")
+}
+
+async fn append(store: &Store, event: Event) -> Result<u32, Error> {
+    transaction!(store, "append", tx => {
+        let _ = tx.now();
+        Ok((42, vec![event.clone()]))
+    })
+}
+
+async fn whole(store: &Store, trail: TrailId) -> Vec<SealedRecord> {
+    let mut records: Vec<SealedRecord> = Vec::new();
+    loop {
+        let after = u64::try_from(records.len()).unwrap();
+        let page = store.trail_page(trail, after, 7).await.unwrap();
+        if page.is_empty() {
+            return records;
+        }
+        records.extend(page);
+    }
+}
+
+/// Every record in its place, hashed, chained and signed; and the head the trail claims.
+async fn verified(store: &Store, trail: TrailId) -> Vec<Event> {
+    let mut head = TrailHead { trail, seq: 0, hash: GENESIS };
+    let mut events = Vec::new();
+    for sealed in whole(store, trail).await {
+        let record = cbor::decode(&sealed.bytes).unwrap();
+        assert_eq!((record.trail, record.seq, record.previous), (trail, head.seq + 1, head.hash));
+        assert_eq!(sealed.hash, cbor::hash(&sealed.bytes));
+        assert_eq!(sealed.signature, ToySigner.sign(&cbor::signed_message(&sealed.bytes)));
+        head = TrailHead { trail, seq: record.seq, hash: sealed.hash };
+        events.extend(record.events);
+    }
+    let stored = store.trails().await.unwrap().into_iter().find(|one| one.head.trail == trail).unwrap();
+    assert_eq!(stored.head, head);
+    events
+}
+
+fn kinds(events: &[Event]) -> Vec<EventKind> {
+    events.iter().map(|event| event.kind).collect()
+}
+
+/// Lets the test drop a store and have its lock back: closing the connections is awaited, the trails stay open as in a crash.
+async fn crash(store: Store) {
+    store.close().await;
+    drop(store);
+}
+
+#[tokio::test]
+async fn a_first_start_stamps_the_database_and_a_later_one_finds_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = try_open(&directory, [1; 16]).await.unwrap();
+    assert_eq!(store.position().await.unwrap().seq, 0);
+    let early = append(&store, event(EventKind::MerchantCreated)).await;
+    assert!(matches!(early, Err(Error::NotStamped)), "{early:?}");
+    let app = store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
+    assert_eq!(store.stamp("wepay", Environment::Stage, "4711").await.unwrap(), app);
+    store.health().await.unwrap();
+    let trail = store.change_trail();
+    crash(store).await;
+
+    let store = try_open(&directory, [1; 16]).await.unwrap();
+    assert_eq!(store.change_trail(), trail);
+    assert_eq!(store.stamp("wepay", Environment::Stage, "4711").await.unwrap(), app);
+    assert_eq!(kinds(&verified(&store, trail).await), [EventKind::DeploymentStamped]);
+    let position = store.position().await.unwrap();
+    assert_eq!(position.seq, 1);
+    assert_ne!(position.tag, [0; 8]);
+}
+
+#[tokio::test]
+async fn another_app_and_another_keyring_are_refused_and_write_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    for (provider, environment, client_id) in [
+        ("other", Environment::Stage, "4711"),
+        ("wepay", Environment::Production, "4711"),
+        ("wepay", Environment::Stage, "4712"),
+    ] {
+        let refused = store.stamp(provider, environment, client_id).await;
+        assert!(matches!(&refused, Err(Error::AppDiffers { stamped }) if stamped == "wepay/stage/4711"), "{refused:?}");
+    }
+    store.open_read_trail("system").await.unwrap();
+    crash(store).await;
+    // The trail left open shows that a wrong keyring signs nothing, not even its closing.
+    assert!(matches!(try_open(&directory, [2; 16]).await, Err(Error::KeyringDiffers)));
+    let store = try_open(&directory, [1; 16]).await.unwrap();
+    let events = verified(&store, store.change_trail()).await;
+    assert_eq!(kinds(&events), [EventKind::DeploymentStamped, EventKind::TrailOpened, EventKind::TrailClosed]);
+}
+
+#[tokio::test]
+async fn one_process_owns_the_file_until_it_lets_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Locked)));
+    assert!(matches!(Store::migrate(&url(&directory)).await, Err(Error::Locked)));
+    drop(store);
+    try_open(&directory, [1; 16]).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_but_the_owner_may_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let _store = stamped(&directory).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let state = directory.path().join("state");
+    assert_eq!(mode(&state), 0o700);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&state).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        names.push(path.file_name().unwrap().to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["strongroom.db", "strongroom.db-shm", "strongroom.db-wal", "strongroom.db.lock"]);
+}
+
+#[tokio::test]
+async fn urls_that_name_no_file_are_refused() {
+    for bad in
+        ["", "postgres://user:secret@host/db", "sqlite:", "sqlite::memory:", "sqlite:///tmp/x?mode=ro", "sqlite:///"]
+    {
+        let refused = Store::migrate(bad).await.unwrap_err();
+        assert!(matches!(refused, Error::BadUrl(_)), "{bad}: {refused:?}");
+        assert!(!refused.to_string().contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn the_connections_are_set_up_as_a_vault_needs() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let Pools::Sqlite { read, write } = &store.pools;
+    for (pragma, expected) in [
+        ("PRAGMA synchronous", 2_i64),
+        ("PRAGMA foreign_keys", 1),
+        ("PRAGMA trusted_schema", 0),
+        ("PRAGMA secure_delete", 1),
+        ("PRAGMA busy_timeout", 5_000),
+    ] {
+        assert_eq!(sqlx::query_scalar::<_, i64>(pragma).fetch_one(write).await.unwrap(), expected, "{pragma}");
+    }
+    let refused = sqlx::query("DELETE FROM apps").execute(read).await;
+    assert!(refused.is_err(), "the reading pool must not write");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_concurrent_changes_make_one_chain_without_gaps() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(stamped(&directory).await);
+    let tasks: Vec<_> = (0..100_u8)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let merchant = MerchantId::from_bytes([number; 16]);
+                transaction!(&store, "two_events", tx => {
+                    let _ = tx.now();
+                    let created = event(EventKind::MerchantCreated).merchant(merchant);
+                    let started = event(EventKind::AuthorizationStarted).merchant(merchant);
+                    Ok(((), vec![created, started]))
+                })
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let events = verified(&store, store.change_trail()).await;
+    assert_eq!(events.len(), 201);
+    for pair in events[1..].chunks(2) {
+        assert_eq!(kinds(pair), [EventKind::MerchantCreated, EventKind::AuthorizationStarted]);
+        assert_eq!(pair[0].merchant, pair[1].merchant);
+    }
+    assert_eq!(store.position().await.unwrap().seq, 201);
+}
+
+#[tokio::test]
+async fn an_error_of_the_body_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let before = store.position().await.unwrap();
+    let outcome: Result<(), Error> = transaction!(&store, "fails", tx => {
+        trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
+        Err(Error::Conflict("no"))
+    });
+    assert!(matches!(outcome, Err(Error::Conflict("no"))));
+    assert_eq!(store.position().await.unwrap(), before);
+    assert_eq!(store.trails().await.unwrap().len(), 1);
+    append(&store, event(EventKind::MerchantCreated)).await.unwrap();
+    verified(&store, store.change_trail()).await;
+}
+
+#[tokio::test]
+async fn a_body_without_events_changed_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let value: Result<u8, Error> = transaction!(&store, "nothing", tx => {
+        trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
+        Ok((5, Vec::new()))
+    });
+    assert_eq!(value.unwrap(), 5);
+    assert_eq!(store.trails().await.unwrap().len(), 1);
+    assert_eq!(verified(&store, store.change_trail()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_transaction_rolls_back_and_blocks_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let hanging = async {
+        transaction!(&store, "hangs", tx => {
+            trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
+            std::future::pending::<()>().await;
+            Ok(((), vec![event(EventKind::MerchantCreated)]))
+        })
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(200), hanging).await.is_err());
+    append(&store, event(EventKind::MerchantCreated)).await.unwrap();
+    assert_eq!(store.trails().await.unwrap().len(), 1);
+    assert_eq!(verified(&store, store.change_trail()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_unique_row_that_exists_is_a_conflict() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let twice: Result<(), Error> = transaction!(&store, "twice", tx => {
+        trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
+        trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
+        Ok(((), vec![event(EventKind::MerchantCreated)]))
+    });
+    assert!(matches!(twice, Err(Error::Conflict(_))), "{twice:?}");
+}
+
+#[tokio::test]
+async fn a_batch_of_reads_is_one_record_and_closing_names_size_and_head() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    let id = trail.id();
+    let first = store.append_reads(&mut trail, vec![event(EventKind::TokenRead); 3]).await.unwrap();
+    assert_eq!(first.seq, 1);
+    assert_eq!(store.append_reads(&mut trail, Vec::new()).await.unwrap(), first);
+    let second = store.append_reads(&mut trail, vec![event(EventKind::TokenRead); 2]).await.unwrap();
+    assert_eq!((second.seq, trail.head()), (2, second));
+    assert_eq!(verified(&store, id).await.len(), 5);
+    assert_eq!(whole(&store, id).await.len(), 2);
+    store.close_read_trail(trail).await.unwrap();
+
+    let events = verified(&store, store.change_trail()).await;
+    assert_eq!(kinds(&events[1..]), [EventKind::TrailOpened, EventKind::TrailClosed]);
+    assert_eq!((events[1].trail, events[2].trail), (Some(id), Some(id)));
+    assert_eq!(events[2].reason.as_deref(), Some(CLOSED));
+    assert_eq!(events[2].details["size"], "2");
+    assert_eq!(events[2].details["head"].len(), 64);
+    assert!(store.trails().await.unwrap().iter().any(|one| one.head == second && one.closed_at.is_some()));
+}
+
+#[tokio::test]
+async fn a_closed_trail_takes_no_more_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    let Pools::Sqlite { write, .. } = &store.pools;
+    sqlx::query("UPDATE trails SET closed_at_us = 1 WHERE kind = 'read'").execute(write).await.unwrap();
+    let refused = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await;
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    assert!(verified(&store, trail.id()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_trail_left_open_by_a_crash_is_closed_by_the_next_start_with_what_it_finds() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    let head = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
+    // No close: the lock goes with the store, and nothing else happens.
+    drop(store);
+    let store = try_open(&directory, [1; 16]).await.unwrap();
+    let events = verified(&store, store.change_trail()).await;
+    let closing = events.last().unwrap();
+    assert_eq!((closing.kind, closing.trail), (EventKind::TrailClosed, Some(head.trail)));
+    assert_eq!(closing.reason.as_deref(), Some(CRASHED));
+    assert_eq!(closing.details["size"], "1");
+    assert_eq!(closing.details["head"], head.hash.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    crash(store).await;
+    let store = try_open(&directory, [1; 16]).await.unwrap();
+    assert_eq!(verified(&store, store.change_trail()).await.len(), events.len(), "closed once");
+}
+
+#[tokio::test]
+async fn after_a_cancelled_append_the_head_is_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    // Cancelled after the n-th poll: before the commit for small n, behind it for large ones; nobody may be able to tell.
+    for polls in 1..60 {
+        let mut left = polls;
+        let mut append = Box::pin(store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]));
+        std::future::poll_fn(|context| {
+            left -= 1;
+            match append.as_mut().poll(context) {
+                std::task::Poll::Ready(outcome) => std::task::Poll::Ready(outcome.is_ok()),
+                std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(false),
+                std::task::Poll::Pending => std::task::Poll::Pending,
+            }
+        })
+        .await;
+    }
+    let head = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
+    assert_eq!(u64::try_from(verified(&store, trail.id()).await.len()).unwrap(), head.seq);
+}
+
+#[tokio::test]
+async fn records_can_be_neither_changed_nor_removed_nor_replaced_nor_skipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
+    let mut intruder = raw(&directory).await;
+    for statement in [
+        "UPDATE change_trail SET kind = 'other'",
+        "DELETE FROM change_trail",
+        "INSERT OR REPLACE INTO change_trail SELECT * FROM change_trail WHERE seq = 1",
+        "INSERT INTO change_trail SELECT seq + 5, tag, time_us, kind, merchant_id, connection_id, record, hash, signature \
+         FROM change_trail WHERE seq = 1",
+        "UPDATE read_records SET time_us = 0",
+        "DELETE FROM read_records",
+        "INSERT OR REPLACE INTO read_records SELECT * FROM read_records",
+        "INSERT INTO read_records SELECT trail_id, seq + 5, time_us, record, hash, signature FROM read_records",
+    ] {
+        let refused = sqlx::query(statement).execute(&mut intruder).await.unwrap_err();
+        let code = refused.as_database_error().unwrap().code().unwrap().into_owned();
+        assert_eq!(code, "1811", "{statement} must be refused by a trigger");
+    }
+    verified(&store, trail.id()).await;
+    verified(&store, store.change_trail()).await;
+}
+
+#[tokio::test]
+async fn a_start_notices_that_the_newest_record_is_not_the_head() {
+    for damage in [
+        "UPDATE trails SET seq = seq - 1 WHERE kind = 'read'",
+        "UPDATE trails SET hash = randomblob(32) WHERE kind = 'change'",
+        "DROP TRIGGER read_records_keeps; UPDATE read_records SET record = x'00'",
+        "DROP TRIGGER read_records_stays; DELETE FROM read_records",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = stamped(&directory).await;
+        let mut trail = store.open_read_trail("system").await.unwrap();
+        store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
+        crash(store).await;
+        let mut intruder = raw(&directory).await;
+        intruder.execute(damage.into_sql_str()).await.unwrap();
+        intruder.close().await.unwrap();
+        assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Corrupt(_))), "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    std::fs::write(file(&directory), [0x55; 8192]).unwrap();
+    assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Corrupt(_))));
+}
+
+#[tokio::test]
+async fn a_full_disk_acknowledges_nothing_that_is_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    let Pools::Sqlite { write, .. } = &store.pools;
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(write).await.unwrap();
+    // Bound parameters are not allowed in a pragma; the table-valued form is read-only.
+    let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + 12));
+    sqlx::query(limit).fetch_all(write).await.unwrap();
+
+    let (mut changes, mut reads, mut refused) = (0_usize, 0_usize, 0);
+    while refused < 2 {
+        let big = event(EventKind::MerchantCreated).detail("filler", "x".repeat(2_000));
+        match append(&store, big).await {
+            Ok(_) => changes += 1,
+            Err(error) => {
+                assert!(matches!(error, Error::Unavailable { .. }) && error.is_retryable(), "{error:?}");
+                refused += 1;
+            }
+        }
+        let big = event(EventKind::TokenRead).detail("filler", "x".repeat(2_000));
+        match store.append_reads(&mut trail, vec![big]).await {
+            Ok(_) => reads += 1,
+            Err(error) => assert!(matches!(error, Error::Unavailable { .. }), "{error:?}"),
+        }
+        assert!(changes < 100, "the limit was not reached");
+    }
+    assert!(changes > 0 && reads > 0);
+    assert_eq!(verified(&store, store.change_trail()).await.len(), 2 + changes);
+    assert_eq!(verified(&store, trail.id()).await.len(), reads);
+
+    let id = trail.id();
+    crash(store).await;
+    let store = try_open(&directory, [1; 16]).await.unwrap();
+    assert_eq!(verified(&store, store.change_trail()).await.len(), 3 + changes);
+    assert_eq!(verified(&store, id).await.len(), reads);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_acknowledges_nothing_and_the_next_one_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let outcome: Result<(), Error> = transaction!(&store, "fails_at_commit", tx => {
+        // Foreign keys that are only looked at in COMMIT make COMMIT itself fail.
+        on_tx!(tx, conn => sqlx::query("PRAGMA defer_foreign_keys = ON").execute(conn).await)?;
+        on_tx!(tx, conn => sqlx::query(
+            "INSERT INTO read_records SELECT zeroblob(16), 1, 0, x'00', zeroblob(32), zeroblob(64)").execute(conn).await)?;
+        Ok(((), vec![event(EventKind::MerchantCreated)]))
+    });
+    assert!(matches!(outcome, Err(Error::Refused { .. })), "{outcome:?}");
+    assert_eq!(store.position().await.unwrap().seq, 1);
+    append(&store, event(EventKind::MerchantCreated)).await.unwrap();
+    assert_eq!(verified(&store, store.change_trail()).await.len(), 2);
+}
+
+#[test]
+fn a_commit_that_failed_for_another_reason_than_the_engines_refusal_is_unknown() {
+    let io = sqlx::Error::Io(std::io::Error::other("disk"));
+    assert!(matches!(Error::of_commit(&io), Error::CommitUnknown { .. }));
+    assert!(matches!(Error::of_commit(&sqlx::Error::WorkerCrashed), Error::CommitUnknown { .. }));
+    assert!(matches!(Error::from(sqlx::Error::WorkerCrashed), Error::Unavailable { .. }));
+    assert!(!Error::CommitUnknown { code: "10".into() }.is_retryable());
+}
+
+#[tokio::test]
+async fn a_schema_newer_than_this_build_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    crash(stamped(&directory).await).await;
+    let mut newer = raw(&directory).await;
+    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES ($1, 'x', TRUE, x'00', 0)")
+        .bind(SCHEMA_NEWEST + 1)
+        .execute(&mut newer)
+        .await
+        .unwrap();
+    newer.close().await.unwrap();
+    let refused = try_open(&directory, [1; 16]).await;
+    assert!(matches!(refused, Err(Error::SchemaTooNew { found, newest }) if found == newest + 1));
+    assert!(matches!(Store::migrate(&url(&directory)).await, Err(Error::SchemaTooNew { .. })));
+}
+
+#[tokio::test]
+async fn migrating_is_a_step_of_its_own_where_starting_may_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = async || {
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        Store::open_with(&url(&directory), Migrations::Refuse, keys([1; 16]), clock, entropy).await
+    };
+    assert!(matches!(open().await, Err(Error::SchemaTooOld { found: 0, oldest: SCHEMA_OLDEST })));
+    assert_eq!(Store::migrate(&url(&directory)).await.unwrap(), MigrateReport { from: 0, to: SCHEMA_NEWEST });
+    assert_eq!(
+        Store::migrate(&url(&directory)).await.unwrap(),
+        MigrateReport { from: SCHEMA_NEWEST, to: SCHEMA_NEWEST }
+    );
+    open().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_that_was_edited_after_it_ran_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    crash(stamped(&directory).await).await;
+    let mut edited = raw(&directory).await;
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'").execute(&mut edited).await.unwrap();
+    edited.close().await.unwrap();
+    assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Corrupt(_))));
+}
+
+#[tokio::test]
+async fn every_statement_prepares() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let Pools::Sqlite { write, .. } = &store.pools;
+    for statement in [STATEMENTS, schema::STATEMENTS, sqlite::STATEMENTS, trail::STATEMENTS].concat() {
+        if let Err(error) = write.prepare(statement.into_sql_str()).await {
+            panic!("{statement}: {error}");
+        }
+    }
+}

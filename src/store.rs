@@ -7,11 +7,17 @@
 //! A public method is one whole transaction, named after what it means. A state change commits with its events or not at all.
 //! The store neither seals nor opens secrets, and knows no policy.
 
+mod attempts;
 mod error;
+mod flows;
+mod links;
+mod merchants;
+mod requests;
 mod schema;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod trail;
 mod tx;
 
@@ -23,12 +29,21 @@ use self::tx::{Tx, on_tx};
 use crate::domain::ambient::{Clock, Entropy};
 use crate::domain::app::{App, Environment};
 use crate::domain::id::{AppId, TrailId};
-use crate::domain::mac::RowMac;
+use crate::domain::mac::{RowKind, RowMac, RowTag};
 use crate::domain::trail::{Event, EventKind, Signer};
 
+pub use self::attempts::{Attempt, Claim, SeenHead};
 pub use self::error::Error;
+pub use self::flows::{AuthorizationOrder, Flow, FlowOutcome, FlowState, Invitation};
+pub use self::links::Resolution;
+pub use self::merchants::{MerchantKey, Private};
+pub use self::requests::{Earlier, Request};
 pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
+pub use self::tokens::{Head, NewToken, StoredToken};
 pub use self::trail::{CLOSED, CRASHED, PAGE_BYTES_MAX, PAGE_RECORDS_MAX, ReadTrail, Trail, TrailKind};
+
+/// A result of the store.
+pub(in crate::store) type Result<T, E = Error> = std::result::Result<T, E>;
 
 const DEPLOYMENT: &str = "SELECT id, app_id, key_check FROM deployment WHERE singleton = 1";
 const INSERT_DEPLOYMENT: &str = "INSERT INTO deployment (singleton, id, app_id, key_check, stamped_at_us) \
@@ -216,6 +231,17 @@ impl Store {
         }
     }
 
+    /// The MAC of a row that decisions read.
+    pub(in crate::store) fn tag_row(&self, kind: RowKind, fields: &[&[u8]]) -> RowTag {
+        self.keys.mac.tag(kind, fields)
+    }
+
+    /// Refuses a row that does not belong to its MAC: somebody else wrote it.
+    pub(in crate::store) fn check_row(&self, kind: RowKind, fields: &[&[u8]], mac: &[u8]) -> Result<()> {
+        let tag = RowTag(blob(mac, "mac")?);
+        if self.keys.mac.matches(kind, fields, &tag) { Ok(()) } else { Err(Error::Corrupt(kind.as_str())) }
+    }
+
     async fn deployment(&self) -> Result<Option<DeploymentRow>, Error> {
         Ok(on_db!(read self, pool => sqlx::query_as::<_, DeploymentRow>(DEPLOYMENT).fetch_optional(pool).await)?)
     }
@@ -247,6 +273,11 @@ impl Store {
             .detail("environment", app.environment)
             .detail("client_id", &app.client_id))
     }
+}
+
+/// A stored value of a fixed length.
+pub(in crate::store) fn blob<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| Error::Corrupt(what))
 }
 
 impl TryFrom<AppRow> for App {

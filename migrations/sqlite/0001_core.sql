@@ -85,4 +85,153 @@ BEGIN SELECT RAISE(ABORT, 'read_records is append-only'); END;
 CREATE TRIGGER read_records_stays BEFORE DELETE ON read_records
 BEGIN SELECT RAISE(ABORT, 'read_records is append-only'); END;
 
--- business tables
+
+-- A customer of the platform. mac: id, external id, labels (what a grant decides on).
+CREATE TABLE merchants (
+    id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    external_id   TEXT    NOT NULL UNIQUE CHECK (length(external_id) BETWEEN 1 AND 128),
+    labels        TEXT    NOT NULL,
+    created_at_us INTEGER NOT NULL,
+    mac           BLOB    NOT NULL CHECK (length(mac) = 32)
+) STRICT;
+
+-- Personal data, sealed like a token; found by blind index.
+CREATE TABLE merchant_private (
+    merchant_id   BLOB    NOT NULL PRIMARY KEY REFERENCES merchants (id),
+    email_index   BLOB    CHECK (email_index IS NULL OR length(email_index) = 32),
+    epoch         INTEGER NOT NULL,
+    salt          BLOB    NOT NULL CHECK (length(salt) = 32),
+    ciphertext    BLOB    NOT NULL,
+    changed_at_us INTEGER NOT NULL
+) STRICT;
+CREATE INDEX merchant_private_email ON merchant_private (email_index);
+
+-- A provider user who granted our app access. mac: id, app, subject, role.
+CREATE TABLE connections (
+    id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    app_id        BLOB    NOT NULL REFERENCES apps (id),
+    subject       TEXT    NOT NULL,
+    role          TEXT    NOT NULL CHECK (role IN ('merchant', 'app_owner')),
+    head_version  INTEGER NOT NULL CHECK (head_version >= 0),
+    created_at_us INTEGER NOT NULL,
+    mac           BLOB    NOT NULL CHECK (length(mac) = 32),
+    UNIQUE (app_id, subject)
+) STRICT;
+
+-- What something that can bring or kill tokens is about to do; written before it is done. Merchant, connection and code may be
+-- absent: later kinds have none.
+CREATE TABLE attempts (
+    id             BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    app_id         BLOB    NOT NULL REFERENCES apps (id),
+    kind           TEXT    NOT NULL CHECK (kind IN ('exchange', 'register', 'import', 'refresh')),
+    merchant_id    BLOB    REFERENCES merchants (id),
+    connection_id  BLOB    REFERENCES connections (id),
+    flow_id        BLOB,
+    code_hash      BLOB    UNIQUE CHECK (code_hash IS NULL OR length(code_hash) = 32),
+    state          TEXT    NOT NULL CHECK (state IN ('received', 'armed', 'committed', 'refused', 'not_sent', 'rejected',
+                                                     'in_doubt', 'lost', 'not_applied', 'late')),
+    reason         TEXT,
+    received_at_us INTEGER NOT NULL,
+    armed_at_us    INTEGER,
+    changed_at_us  INTEGER NOT NULL,
+    judge_at_us    INTEGER,
+    settled_at_us  INTEGER
+) STRICT;
+-- At most one attempt that is received, armed or in doubt (M3), held by the database and not by code.
+CREATE UNIQUE INDEX attempts_open_merchant ON attempts (app_id, merchant_id)
+    WHERE settled_at_us IS NULL AND merchant_id IS NOT NULL;
+CREATE UNIQUE INDEX attempts_open_connection ON attempts (app_id, connection_id)
+    WHERE settled_at_us IS NULL AND connection_id IS NOT NULL;
+
+-- A token version. The facts of its issue never change (mac: connection, version, issued kind, cause, attempt, fingerprint);
+-- beside them stands what is known of it.
+CREATE TABLE token_versions (
+    connection_id  BLOB    NOT NULL REFERENCES connections (id),
+    version        INTEGER NOT NULL CHECK (version >= 1),
+    issued_kind    TEXT    NOT NULL CHECK (issued_kind IN ('temporary', 'permanent')),
+    cause          TEXT    NOT NULL,
+    attempt_id     BLOB    NOT NULL UNIQUE REFERENCES attempts (id),
+    fingerprint    BLOB    NOT NULL CHECK (length(fingerprint) = 16),
+    stored_at_us   INTEGER NOT NULL,
+    mac            BLOB    NOT NULL CHECK (length(mac) = 32),
+    permanent      INTEGER NOT NULL CHECK (permanent IN (0, 1)),
+    expires_at_us  INTEGER,
+    liveness       TEXT    NOT NULL CHECK (liveness IN ('live', 'suspect', 'dead', 'expired', 'insufficient_scope')),
+    evidence       TEXT    NOT NULL,
+    evidence_at_us INTEGER NOT NULL,
+    PRIMARY KEY (connection_id, version)
+) STRICT;
+CREATE INDEX token_versions_fingerprint ON token_versions (fingerprint);
+
+-- The one mutable part of a version: its sealed bytes, sealed again when the epoch changes.
+CREATE TABLE token_secrets (
+    connection_id BLOB    NOT NULL,
+    version       INTEGER NOT NULL,
+    epoch         INTEGER NOT NULL,
+    salt          BLOB    NOT NULL CHECK (length(salt) = 32),
+    ciphertext    BLOB    NOT NULL,
+    PRIMARY KEY (connection_id, version),
+    FOREIGN KEY (connection_id, version) REFERENCES token_versions (connection_id, version)
+) STRICT;
+
+-- Merchant → connection. mac: everything but the times.
+CREATE TABLE links (
+    id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    app_id        BLOB    NOT NULL REFERENCES apps (id),
+    merchant_id   BLOB    NOT NULL REFERENCES merchants (id),
+    connection_id BLOB    NOT NULL REFERENCES connections (id),
+    state         TEXT    NOT NULL CHECK (state IN ('active', 'held', 'closed')),
+    flow_id       BLOB,
+    created_at_us INTEGER NOT NULL,
+    changed_at_us INTEGER NOT NULL,
+    row_version   INTEGER NOT NULL,
+    mac           BLOB    NOT NULL CHECK (length(mac) = 32)
+) STRICT;
+CREATE UNIQUE INDEX links_active ON links (app_id, merchant_id) WHERE state = 'active';
+CREATE UNIQUE INDEX links_open ON links (merchant_id, connection_id) WHERE state <> 'closed';
+CREATE INDEX links_connection ON links (connection_id);
+
+-- Our own link, handed to a merchant; its secret part is derived, not stored. The leave columns are set when the mint that
+-- comes of it may revoke exactly that head. mac: everything but created_at.
+CREATE TABLE invitations (
+    id               BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    app_id           BLOB    NOT NULL REFERENCES apps (id),
+    merchant_id      BLOB    NOT NULL REFERENCES merchants (id),
+    return_url       TEXT    NOT NULL,
+    requested_by     TEXT    NOT NULL,
+    leave            TEXT    CHECK (leave IS NULL OR leave IN ('replacement', 'upgrade_temporary')),
+    leave_connection BLOB,
+    leave_version    INTEGER,
+    created_at_us    INTEGER NOT NULL,
+    expires_at_us    INTEGER NOT NULL,
+    mac              BLOB    NOT NULL CHECK (length(mac) = 32)
+) STRICT;
+
+-- One browser journey through the provider's authorize page. State and browser binding stand here as HMACs only. mac: id,
+-- invitation, state, browser, expiry.
+CREATE TABLE flows (
+    id             BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    app_id         BLOB    NOT NULL REFERENCES apps (id),
+    invitation_id  BLOB    NOT NULL REFERENCES invitations (id),
+    state_hash     BLOB    NOT NULL UNIQUE CHECK (length(state_hash) = 32),
+    browser_hash   BLOB    NOT NULL CHECK (length(browser_hash) = 32),
+    state          TEXT    NOT NULL CHECK (state IN ('pending', 'working', 'done')),
+    outcome        TEXT,
+    attempt_id     BLOB    REFERENCES attempts (id),
+    link_id        BLOB    REFERENCES links (id),
+    started_at_us  INTEGER NOT NULL,
+    expires_at_us  INTEGER NOT NULL,
+    ended_at_us    INTEGER,
+    mac            BLOB    NOT NULL CHECK (length(mac) = 32)
+) STRICT;
+
+-- What was asked under which request id: the same id with the same content gets the same answer.
+CREATE TABLE requests (
+    caller        TEXT    NOT NULL,
+    request_id    TEXT    NOT NULL,
+    method        TEXT    NOT NULL,
+    content_hash  BLOB    NOT NULL CHECK (length(content_hash) = 32),
+    subject_id    BLOB    NOT NULL CHECK (length(subject_id) = 16),
+    created_at_us INTEGER NOT NULL,
+    PRIMARY KEY (caller, request_id)
+) STRICT;

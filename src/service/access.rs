@@ -69,7 +69,7 @@ impl Services {
             None => None,
             Some(key) => match self.parts.store.merchant(key).await? {
                 Some(merchant) => Some(merchant),
-                None => return Err(self.fail(&act, KIND, None, Kind::NotFound.into()).await),
+                None => return Err(self.fail(&act, KIND, None, super::Error::new(Kind::NotFound)).await),
             },
         };
         let mut event = act.event(KIND, now);

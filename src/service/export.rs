@@ -7,7 +7,7 @@ use super::{Call, Services};
 use crate::domain::id::{ConnectionId, LinkId, TokenVersion};
 use crate::domain::trail::{EventKind, PublicKey, SealedRecord, Signer};
 use crate::policy::{ReadAudit, Resource};
-use crate::store::TrailEntry;
+use crate::store::Trail;
 
 /// Records of one page from the database.
 const PAGE: u32 = 256;
@@ -22,7 +22,7 @@ pub enum Piece {
     /// The key the server signs with now.
     Key(PublicKey),
     /// A trail begins.
-    Header(TrailEntry),
+    Header(Trail),
     /// Its next record.
     Record(SealedRecord),
     /// What the database says exists.
@@ -41,7 +41,8 @@ impl Services {
     /// [`Kind::PermissionDenied`]; later faults of the database end the stream with an error.
     pub async fn export_trails(&self, call: &Call) -> Result<mpsc::Receiver<Result<Piece>>> {
         const KIND: EventKind = EventKind::AuditRead;
-        let Ok(grant) = self.policy().authorize::<ReadAudit>(&call.caller, &Resource::Deployment, self.now()) else {
+        let policy = self.policy();
+        let Ok(grant) = policy.authorize::<ReadAudit>(&call.caller, &Resource::Deployment, self.now()) else {
             return Err(self.deny(call, KIND, None, Kind::PermissionDenied).await);
         };
         let event = call.act_by(&grant).event(KIND, self.now()).detail("purpose", grant.purpose());

@@ -3,14 +3,15 @@
 use sqlx::FromRow;
 
 use super::flows::{CONSUME, Flow, FlowOutcome};
-use super::tx::{Tx, transaction};
-use super::{Error, Result, Store, blob, on_db, on_tx};
+use super::tx::{Tx, on_tx, transaction};
+use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::{AttemptKind, AttemptState};
 use crate::domain::id::{AppId, AttemptId, ConnectionId, FlowId, LinkId, MerchantId, TokenVersion};
 use crate::domain::token::Liveness;
 use crate::domain::trail::{Act, Event, EventKind};
 
+#[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] =
     &[BY_ID, OPEN, OPEN_OF_MERCHANT, CLAIM, MOVE, HEADS_OF_MERCHANT, SUSPECT];
 
@@ -126,8 +127,8 @@ impl Store {
         code_hash: &[u8; 32],
         act: &Act,
     ) -> Result<Claim> {
-        let now = self.clock.now();
         transaction!(self, "claim_exchange", tx => {
+            let now = tx.now();
             let claimed: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(CLAIM)
                 .bind(&attempt.as_bytes()[..])
                 .bind(&flow.app.as_bytes()[..])
@@ -150,7 +151,7 @@ impl Store {
             }
             let consumed = act.event(EventKind::FlowConsumed, now).merchant(merchant).flow(flow.id);
             if owner.is_none() {
-                let ended = self.end_flow(&mut *tx, flow.id, merchant, FlowOutcome::Busy, None, act, now).await?;
+                let ended = self.end_flow(tx, flow.id, merchant, FlowOutcome::Busy, None, act, now).await?;
                 return Ok((Claim::Busy, std::iter::once(consumed).chain(ended).collect()));
             }
             let received =
@@ -164,8 +165,8 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when the attempt is not received any more.
     pub async fn arm(&self, attempt: &Attempt, seen: &[SeenHead], act: &Act) -> Result<bool> {
-        let now = self.clock.now();
         transaction!(self, "arm", tx => {
+            let now = tx.now();
             if let Some(merchant) = attempt.merchant {
                 let rows: Vec<SeenRow> = on_tx!(tx, conn => sqlx::query_as(HEADS_OF_MERCHANT)
                     .bind(&merchant.as_bytes()[..])
@@ -176,7 +177,7 @@ impl Store {
                     return Ok((false, Vec::new()));
                 }
             }
-            let moved = self.move_attempt(&mut *tx, attempt, AttemptState::Armed, None, None, act, now).await?;
+            let moved = self.move_attempt(tx, attempt, AttemptState::Armed, None, None, act, now).await?;
             Ok((true, vec![moved]))
         })
     }
@@ -196,15 +197,15 @@ impl Store {
         outcome: Option<FlowOutcome>,
         act: &Act,
     ) -> Result<()> {
-        let now = self.clock.now();
         transaction!(self, "settle", tx => {
+            let now = tx.now();
             let mut events =
-                vec![self.move_attempt(&mut *tx, attempt, to, Some(reason), judge_at, act, now).await?];
+                vec![self.move_attempt(tx, attempt, to, Some(reason), judge_at, act, now).await?];
             if let (Some(flow), Some(merchant), Some(outcome)) = (attempt.flow, attempt.merchant, outcome) {
-                events.extend(self.end_flow(&mut *tx, flow, merchant, outcome, None, act, now).await?);
+                events.extend(self.end_flow(tx, flow, merchant, outcome, None, act, now).await?);
             }
             if let (AttemptState::InDoubt, Some(merchant)) = (to, attempt.merchant) {
-                events.extend(suspect_heads(&mut *tx, merchant, attempt.id, act, now).await?);
+                events.extend(suspect_heads(tx, merchant, attempt.id, act, now).await?);
             }
             Ok(((), events))
         })
@@ -257,7 +258,7 @@ impl Store {
     #[expect(clippy::too_many_arguments, reason = "one row and its event")]
     pub(in crate::store) async fn move_attempt(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         attempt: &Attempt,
         to: AttemptState,
         reason: Option<&str>,
@@ -296,7 +297,7 @@ impl Store {
 }
 
 async fn suspect_heads(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     merchant: MerchantId,
     attempt: AttemptId,
     act: &Act,

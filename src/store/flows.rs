@@ -4,8 +4,8 @@ use sqlx::FromRow;
 
 use super::merchants::Private;
 use super::requests::Request;
-use super::tx::transaction;
-use super::{Error, Result, Store, blob, on_db, on_tx};
+use super::tx::{Tx, on_tx, transaction};
+use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AppId, AttemptId, ConnectionId, FlowId, InvitationId, LinkId, MerchantId, TokenVersion};
 use crate::domain::mac::RowKind;
@@ -13,6 +13,7 @@ use crate::domain::merchant::Merchant;
 use crate::domain::token::{Leave, LeaveKind};
 use crate::domain::trail::{Act, EventKind};
 
+#[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] =
     &[INVITATION, INSERT_INVITATION, FLOW, FLOW_BY_STATE, INSERT_FLOW, CONSUME, END];
 
@@ -201,15 +202,15 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when the merchant or the request was made at the same time.
     pub async fn start_authorization(&self, order: &AuthorizationOrder, act: &Act) -> Result<()> {
-        let now = self.clock.now();
         transaction!(self, "start_authorization", tx => {
+            let now = tx.now();
             let mut events = Vec::new();
             if order.merchant_is_new {
-                let made = self.insert_merchant(&mut *tx, &order.merchant, act, now).await?;
+                let made = self.insert_merchant(tx, &order.merchant, act, now).await?;
                 events.push(made.ok_or(Error::Conflict("the merchant was made at the same time"))?);
             }
             if let Some(private) = &order.private {
-                self.put_private(&mut *tx, order.merchant.id, private, now).await?;
+                self.put_private(tx, order.merchant.id, private, now).await?;
             }
             let invitation = &order.invitation;
             let mac = with_invitation_fields(invitation, |fields| self.tag_row(RowKind::Invitation, fields));
@@ -227,7 +228,7 @@ impl Store {
                 .bind(&mac.0[..])
                 .execute(conn)
                 .await)?;
-            self.note_request(&mut *tx, &order.request, invitation.id.as_bytes(), now).await?;
+            self.note_request(tx, &order.request, invitation.id.as_bytes(), now).await?;
             events.push(
                 act.event(EventKind::AuthorizationStarted, now)
                     .merchant(order.merchant.id)
@@ -327,8 +328,8 @@ impl Store {
         outcome: FlowOutcome,
         act: &Act,
     ) -> Result<bool> {
-        let now = self.clock.now();
         transaction!(self, "end_without_code", tx => {
+            let now = tx.now();
             let none: Option<&[u8]> = None;
             let consumed: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(CONSUME)
                 .bind(none)
@@ -338,7 +339,7 @@ impl Store {
             if consumed.is_none() {
                 return Ok((false, Vec::new()));
             }
-            let ended = self.end_flow(&mut *tx, flow.id, merchant, outcome, None, act, now).await?;
+            let ended = self.end_flow(tx, flow.id, merchant, outcome, None, act, now).await?;
             let consumed = act.event(EventKind::FlowConsumed, now).merchant(merchant).flow(flow.id);
             Ok((true, std::iter::once(consumed).chain(ended).collect()))
         })
@@ -348,7 +349,7 @@ impl Store {
     #[expect(clippy::too_many_arguments, reason = "one row and its event")]
     pub(in crate::store) async fn end_flow(
         &self,
-        tx: &mut super::tx::Tx,
+        tx: &mut Tx<'_>,
         flow: FlowId,
         merchant: MerchantId,
         outcome: FlowOutcome,

@@ -3,8 +3,8 @@
 use sqlx::FromRow;
 
 use super::requests::Request;
-use super::tx::{Tx, transaction};
-use super::{Error, Result, Store, blob, on_db, on_tx};
+use super::tx::{Tx, on_tx, transaction};
+use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AppId, ConnectionId, FlowId, LinkId, MerchantId};
 use crate::domain::mac::RowKind;
@@ -12,6 +12,7 @@ use crate::domain::merchant::{Connection, ConsentFacts, Link, LinkState, Role};
 use crate::domain::name::Subject;
 use crate::domain::trail::{Act, Event, EventKind, Outcome};
 
+#[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] = &[
     BY_ID,
     OF_MERCHANT,
@@ -165,8 +166,8 @@ impl Store {
         act: &Act,
         reason: &str,
     ) -> Result<()> {
-        let now = self.clock.now();
         transaction!(self, "resolve_link", tx => {
+            let now = tx.now();
             let row: Option<LinkRow> =
                 on_tx!(tx, conn => sqlx::query_as(BY_ID).bind(&link.id.as_bytes()[..]).fetch_optional(conn).await)?;
             let current = row.map(|row| self.check_link(row)).transpose()?.ok_or(Error::Conflict("the link is gone"))?;
@@ -181,16 +182,16 @@ impl Store {
                     .fetch_optional(conn)
                     .await)?;
                 if let Some(beside) = beside.map(|row| self.check_link(row)).transpose()? {
-                    events.push(self.set_link(&mut *tx, &beside, LinkState::Closed, act, "replaced", now).await?);
+                    events.push(self.set_link(tx, &beside, LinkState::Closed, act, "replaced", now).await?);
                 }
             }
             let next = match resolution {
                 Resolution::Activate => LinkState::Active,
                 Resolution::Close => LinkState::Closed,
             };
-            events.push(self.set_link(&mut *tx, &current, next, act, reason, now).await?);
+            events.push(self.set_link(tx, &current, next, act, reason, now).await?);
             if let Some(request) = request {
-                self.note_request(&mut *tx, request, current.id.as_bytes(), now).await?;
+                self.note_request(tx, request, current.id.as_bytes(), now).await?;
             }
             Ok(((), events))
         })
@@ -199,7 +200,7 @@ impl Store {
     /// What the link decision looks at.
     pub(in crate::store) async fn consent_facts(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         app: AppId,
         merchant: MerchantId,
         connection: ConnectionId,
@@ -225,7 +226,7 @@ impl Store {
     }
 
     /// Makes a held link.
-    pub(in crate::store) async fn insert_link(&self, tx: &mut Tx, link: &Link, act: &Act) -> Result<Event> {
+    pub(in crate::store) async fn insert_link(&self, tx: &mut Tx<'_>, link: &Link, act: &Act) -> Result<Event> {
         let mac = with_link_fields(link, |fields| self.tag_row(RowKind::Link, fields));
         on_tx!(tx, conn => sqlx::query(INSERT)
             .bind(&link.id.as_bytes()[..])
@@ -251,7 +252,7 @@ impl Store {
     /// Changes a link's state; the row version makes a lost race an error.
     pub(in crate::store) async fn set_link(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         link: &Link,
         state: LinkState,
         act: &Act,
@@ -285,7 +286,7 @@ impl Store {
     /// The connection of this user, made if it is new, and its head version.
     pub(in crate::store) async fn upsert_connection(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         connection: &Connection,
         act: &Act,
     ) -> Result<(Connection, i64, Option<Event>)> {

@@ -2,8 +2,8 @@
 
 use sqlx::FromRow;
 
-use super::tx::Tx;
-use super::{Error, Result, Store, blob, on_db, on_tx};
+use super::tx::{Tx, on_tx};
+use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::MerchantId;
 use crate::domain::mac::{RowKind, RowTag};
@@ -12,6 +12,7 @@ use crate::domain::name::{ExternalId, Label};
 use crate::domain::secret::SealedBytes;
 use crate::domain::trail::{Act, Event, EventKind};
 
+#[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] = &[BY_ID, BY_EXTERNAL_ID, PAGE, INSERT, PRIVATE, UPSERT_PRIVATE];
 
 const BY_ID: &str = "SELECT id, external_id, labels, created_at_us, mac FROM merchants WHERE id = $1";
@@ -122,7 +123,7 @@ impl Store {
     /// Inserts the merchant; no event when another call made it first.
     pub(in crate::store) async fn insert_merchant(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         merchant: &Merchant,
         act: &Act,
         now: Timestamp,
@@ -149,7 +150,7 @@ impl Store {
 
     pub(in crate::store) async fn put_private(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         merchant: MerchantId,
         private: &Private,
         now: Timestamp,

@@ -2,11 +2,12 @@
 
 use sqlx::FromRow;
 
-use super::tx::Tx;
-use super::{Error, Result, Store, blob, on_db, on_tx};
+use super::tx::{Tx, on_tx};
+use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::name::{CallerId, RequestId};
 
+#[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] = &[SELECT, INSERT];
 
 const SELECT: &str = "SELECT method, content_hash, subject_id FROM requests WHERE caller = $1 AND request_id = $2";
@@ -66,7 +67,7 @@ impl Store {
     /// Notes the request. A twin that got here first is a conflict: the caller asks again and finds it.
     pub(in crate::store) async fn note_request(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         request: &Request,
         subject: &[u8; 16],
         now: Timestamp,

@@ -551,7 +551,19 @@ async fn every_statement_prepares() {
     let directory = tempfile::tempdir().unwrap();
     let store = stamped(&directory).await;
     let Pools::Sqlite { write, .. } = &store.pools;
-    for statement in [STATEMENTS, schema::STATEMENTS, sqlite::STATEMENTS, trail::STATEMENTS].concat() {
+    for statement in [
+        STATEMENTS,
+        attempts::STATEMENTS,
+        flows::STATEMENTS,
+        links::STATEMENTS,
+        merchants::STATEMENTS,
+        requests::STATEMENTS,
+        schema::STATEMENTS,
+        sqlite::STATEMENTS,
+        tokens::STATEMENTS,
+        trail::STATEMENTS,
+    ]
+    .concat() {
         if let Err(error) = write.prepare(statement.into_sql_str()).await {
             panic!("{statement}: {error}");
         }

@@ -6,8 +6,8 @@ use super::attempts::Attempt;
 use super::flows::FlowOutcome;
 use super::links::{ConnectionRow, LinkRow};
 use super::merchants::{MerchantKey, MerchantRow, SealedRow};
-use super::tx::{Tx, transaction};
-use super::{Error, Result, Store, blob, on_db, on_tx};
+use super::tx::{Tx, on_tx, transaction};
+use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::{AppId, AttemptId, ConnectionId, LinkId, MerchantId, TokenVersion};
@@ -18,6 +18,7 @@ use crate::domain::secret::SealedBytes;
 use crate::domain::token::{IssuedKind, Liveness, Version};
 use crate::domain::trail::{Act, Event, EventKind};
 
+#[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] = &[
     HEAD_OF_MERCHANT_ID,
     HEAD_OF_EXTERNAL_ID,
@@ -297,15 +298,15 @@ impl Store {
         evidence: &str,
         act: &Act,
     ) -> Result<Version> {
-        let now = self.clock.now();
         transaction!(self, "record_liveness", tx => {
+            let now = tx.now();
             let row: Option<VersionRow> = on_tx!(tx, conn => sqlx::query_as(VERSION)
                 .bind(&connection.as_bytes()[..])
                 .bind(i64::from(version.0))
                 .fetch_optional(conn)
                 .await)?;
             let before = self.check_version(row.ok_or(Error::Corrupt("token version"))?)?;
-            let event = set_liveness(&mut *tx, &before, liveness, evidence, act, now).await?;
+            let event = set_liveness(tx, &before, liveness, evidence, act, now).await?;
             let after = Version { liveness, evidence: evidence.to_owned(), evidence_at: now, ..before };
             Ok((after, vec![event]))
         })
@@ -327,18 +328,19 @@ impl Store {
         };
         let fresh_link = LinkId::generate(&*self.clock, &*self.entropy);
         transaction!(self, "commit_token", tx => {
-            let (connection, head_version, created) = self.upsert_connection(&mut *tx, &fresh, act).await?;
+            let now = tx.now();
+            let (connection, head_version, created) = self.upsert_connection(tx, &fresh, act).await?;
             let mut events: Vec<Event> = created.into_iter().collect();
-            let (version, stored) = self.append_version(&mut *tx, &connection, new, act, now).await?;
+            let (version, stored) = self.append_version(tx, &connection, new, act, now).await?;
             events.push(stored);
             if new.revoked_earlier && head_version > 0 {
-                events.extend(self.supersede(&mut *tx, connection.id, head_version, act, now).await?);
+                events.extend(self.supersede(tx, connection.id, head_version, act, now).await?);
             }
-            self.move_attempt(&mut *tx, &new.attempt, AttemptState::Committed, None, None, act, now).await?;
+            self.move_attempt(tx, &new.attempt, AttemptState::Committed, None, None, act, now).await?;
             let (link, email_may_confirm) = match new.attempt.merchant {
                 Some(merchant) => {
                     let (link, may, made) =
-                        self.link_after_consent(&mut *tx, new, merchant, &connection, fresh_link, act, now).await?;
+                        self.link_after_consent(tx, new, merchant, &connection, fresh_link, act, now).await?;
                     events.extend(made);
                     (Some(link), may)
                 }
@@ -350,7 +352,7 @@ impl Store {
                     LinkState::Held | LinkState::Closed => FlowOutcome::Held,
                 };
                 let ended =
-                    self.end_flow(&mut *tx, flow, link.merchant, outcome, Some(link.id), act, now).await?;
+                    self.end_flow(tx, flow, link.merchant, outcome, Some(link.id), act, now).await?;
                 events.extend(ended);
             }
             Ok((StoredToken { connection: connection.clone(), version, link, email_may_confirm }, events))
@@ -359,7 +361,7 @@ impl Store {
 
     async fn append_version(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         connection: &Connection,
         new: &NewToken,
         act: &Act,
@@ -425,7 +427,7 @@ impl Store {
     /// The mint revoked it: the provider says so of every mint.
     async fn supersede(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         connection: ConnectionId,
         version: i64,
         act: &Act,
@@ -446,7 +448,7 @@ impl Store {
     #[expect(clippy::too_many_arguments, reason = "the last step of one transaction")]
     async fn link_after_consent(
         &self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         new: &NewToken,
         merchant: MerchantId,
         connection: &Connection,
@@ -540,7 +542,7 @@ impl Store {
 }
 
 async fn set_liveness(
-    tx: &mut Tx,
+    tx: &mut Tx<'_>,
     before: &Version,
     liveness: Liveness,
     evidence: &str,

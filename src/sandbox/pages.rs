@@ -11,7 +11,7 @@ use url::{Host, Url, form_urlencoded};
 use super::hash::{labelled, random_hex, sha256};
 use super::parameters::{is_full_uri, not_full};
 use super::protocol;
-use super::state::{Event, User};
+use super::state::User;
 use super::world::{Context, Facts, Media, Outcome, Reply, Request, Settings};
 
 pub(super) use forms::new_user;

@@ -1,9 +1,10 @@
 //! What the page's forms do: log in, register, log out, grant, deny.
 
-use super::super::hash::Password;
-use super::super::protocol::{NAME_MAX, TEXT_MAX};
-use super::super::state::{Code, UserState};
-use super::*;
+use super::{Asked, Visitor, parameter, set_cookie, show};
+use crate::sandbox::hash::{Password, random_hex, sha256};
+use crate::sandbox::protocol::{NAME_MAX, TEXT_MAX};
+use crate::sandbox::state::{Code, Event, User, UserState};
+use crate::sandbox::world::{Context, Facts, Reply, Request};
 
 /// Longest password taken: enough for any passphrase.
 const PASSWORD_MAX: usize = 255;

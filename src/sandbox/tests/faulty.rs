@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use super::support::World;
+use super::support::{PATIENCE, World};
+use crate::domain::ambient::Clock as _;
 
 async fn world_with_code() -> (World, u64, String) {
     let world = World::start().await;
@@ -39,41 +42,85 @@ async fn lost_after_kills_the_old_token_and_nobody_learns_the_new_one() {
     assert_eq!((&call["answered"], &call["user_id"]), (&json!(false), &json!(ada)));
 }
 
-#[tokio::test]
-async fn delays_hold_one_call_and_not_the_others() {
-    for (kind, tokens_meanwhile) in [("delay_before", 0), ("delay_after", 1)] {
-        let (world, ada, code) = world_with_code().await;
-        world.fault(json!({"path": "/oauth2/token", "kind": kind, "delay_ms": 1500})).await;
-        let exchange = world.exchange(&code);
-        let meanwhile = async {
-            loop {
-                let faults = world.control("GET", "/faults", Value::Null).await;
-                let tokens = world.live(ada).await.len();
-                if faults["faults"][0]["fired"] == 1 && tokens == tokens_meanwhile {
-                    break;
-                }
-            }
-            assert_eq!(world.user(world.sandbox.app_owner_token()).await.status, 200);
-        };
-        tokio::pin!(exchange);
-        tokio::select! {
-            biased;
-            _ = &mut exchange => panic!("{kind}: the delayed answer came first"),
-            () = meanwhile => {}
+/// Waits until the first fault has fired.
+async fn fired(world: &World) {
+    while world.control("GET", "/faults", Value::Null).await["faults"][0]["fired"] != 1 {}
+}
+
+/// Sends an exchange whose answer is scripted to come in ten minutes, waits for `condition`, and hangs up.
+async fn hang_up_when(world: &World, code: &str, condition: impl Future<Output = ()>) {
+    tokio::select! {
+        answer = world.try_send(world.post("/oauth2/token", &world.exchange_body(code))) => {
+            panic!("answered too early: {}", answer.is_ok())
         }
-        assert_eq!(exchange.await.status, 200);
+        () = condition => {}
+    }
+}
+
+#[tokio::test]
+async fn a_delay_holds_one_call_and_not_the_others() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "delay_before", "delay_ms": 600_000})).await;
+    let others_answer = async {
+        fired(&world).await;
+        assert_eq!(world.user(world.sandbox.app_owner_token()).await.status, 200);
+        assert!(world.live(ada).await.is_empty(), "the change waits too");
+    };
+    hang_up_when(&world, &code, others_answer).await;
+    world.control("DELETE", "/faults", Value::Null).await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "delay_after", "delay_ms": 600_000})).await;
+    hang_up_when(&world, &code, async { while world.live(ada).await != [true] {} }).await;
+}
+
+#[tokio::test]
+async fn a_delayed_answer_comes_at_last() {
+    for kind in ["delay_before", "delay_after"] {
+        let (world, ada, code) = world_with_code().await;
+        world.fault(json!({"path": "/oauth2/token", "kind": kind, "delay_ms": 50})).await;
+        let sent_at = world.sandbox.core.clock.boot();
+        assert_eq!(world.exchange(&code).await.status, 200);
+        assert!(world.sandbox.core.clock.boot() - sent_at >= Duration::from_millis(50), "{kind}");
+        assert_eq!(world.live(ada).await, [true]);
     }
 }
 
 #[tokio::test]
 async fn a_client_that_hangs_up_does_not_undo_its_call() {
     let (world, ada, code) = world_with_code().await;
-    world.fault(json!({"path": "/oauth2/token", "kind": "delay_before", "delay_ms": 300})).await;
-    let request = world.post("/oauth2/token", &world.exchange_body(&code)).timeout(Duration::from_millis(50));
-    assert!(world.try_send(request).await.is_err());
+    world.fault(json!({"path": "/oauth2/token", "kind": "delay_before", "delay_ms": 1_000})).await;
+    hang_up_when(&world, &code, fired(&world)).await;
     let late = async { while world.live(ada).await.is_empty() {} };
-    tokio::time::timeout(Duration::from_secs(20), late).await.unwrap();
+    tokio::time::timeout(PATIENCE, late).await.unwrap();
     assert_eq!(world.exchange(&code).await.refusal().2, 1003);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_a_connection_closed_without_a_byte() {
+    for kind in ["lose_before", "lose_after"] {
+        let world = World::start().await;
+        world.fault(json!({"path": "/user", "kind": kind})).await;
+        let mut stream = TcpStream::connect(world.sandbox.local_addr()).await.unwrap();
+        let request = b"POST /v2/user HTTP/1.1\r\nhost: sandbox\r\ncontent-length: 2\r\n\r\n{}";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset instead of an end would also be no answer.
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(answer.is_empty(), "{kind}: {read:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_eight_simultaneous_exchanges_of_a_code_one_wins() {
+    let (world, ada, code) = world_with_code().await;
+    let requests: Vec<_> = (0..8).map(|_| world.post("/oauth2/token", &world.exchange_body(&code))).collect();
+    let tasks: Vec<_> = requests.into_iter().map(|request| tokio::spawn(request.send())).collect();
+    let mut statuses = Vec::new();
+    for task in tasks {
+        statuses.push(task.await.unwrap().unwrap().status().as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400, 400, 400, 400, 400, 400, 400]);
+    assert_eq!(world.live(ada).await, [true]);
 }
 
 #[tokio::test]
@@ -137,7 +184,7 @@ async fn stopping_does_not_wait_for_a_delayed_answer() {
     world.fault(json!({"path": "/oauth2/token", "kind": "delay_before", "delay_ms": 600_000})).await;
     let request = world.post("/oauth2/token", &world.exchange_body(&code));
     let waiting = tokio::spawn(request.send());
-    while world.control("GET", "/faults", Value::Null).await["faults"][0]["fired"] != 1 {}
-    tokio::time::timeout(Duration::from_secs(10), world.sandbox.stop()).await.unwrap();
+    fired(&world).await;
+    tokio::time::timeout(PATIENCE, world.sandbox.stop()).await.unwrap();
     assert!(waiting.await.unwrap().is_err());
 }

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Error, Sandbox};
 use super::support::{Browser, PASSWORD, REDIRECT, SCOPES, World, options, parameters};
+use crate::sandbox::protocol::BODY_MAX;
+use crate::sandbox::{Error, Options, Sandbox};
 
 #[tokio::test]
 async fn a_new_user_registers_and_grants_and_the_token_works() {
@@ -101,6 +102,40 @@ async fn forms_need_the_pages_own_token_and_the_right_password() {
 }
 
 #[tokio::test]
+async fn a_pending_user_signs_in_only_after_confirming_and_a_deleted_one_never() {
+    let world = World::start().await;
+    let person = json!({
+        "email": "ada@shop.example", "password": PASSWORD, "first_name": "Ada", "last_name": "Low", "state": "pending",
+    });
+    let ada = world.control("POST", "/users", person).await["user_id"].as_u64().unwrap();
+    let login = [("form", "login"), ("email", "ada@shop.example"), ("password", PASSWORD)];
+    let mut browser = Browser::new(&world, world.authorize_url(SCOPES));
+    assert_eq!(browser.send_form(&login).await.status, 200);
+    world.control("POST", &format!("/users/{ada}/confirm"), Value::Null).await;
+    assert_eq!(browser.send_form(&login).await.status, 303);
+    assert!(browser.open().await.text.contains("Grant access?"));
+    let code = world.code("ada@shop.example").await;
+    world.control("POST", &format!("/users/{ada}/delete"), Value::Null).await;
+    assert!(browser.open().await.text.contains("Sign in to continue"), "the session dies with the user");
+    assert_eq!(browser.send_form(&login).await.status, 200);
+    assert_eq!(world.exchange(&code).await.refusal().2, 1003);
+}
+
+#[tokio::test]
+async fn the_callback_uri_of_an_exchange_shows_in_the_user() {
+    let world = World::start().await;
+    world.make_user("ada@shop.example").await;
+    let mut body = world.exchange_body(&world.code("ada@shop.example").await);
+    body["callback_uri"] = json!("/notices");
+    assert_eq!(world.send(world.post("/oauth2/token", &body)).await.refusal().2, 1003);
+    body["callback_uri"] = json!("http://127.0.0.1:9/notices?a=b");
+    let issued = world.send(world.post("/oauth2/token", &body)).await.json();
+    let user = world.user(issued["access_token"].as_str().unwrap()).await;
+    assert_eq!(user.json()["callback_uri"], "http://127.0.0.1:9/notices?a=b");
+    assert!(user.text.contains(r"http:\/\/127.0.0.1"), "slashes are escaped: {}", user.text);
+}
+
+#[tokio::test]
 async fn each_exchange_revokes_every_earlier_token_of_that_user_and_no_other() {
     let world = World::start().await;
     let ada = world.make_user("ada@shop.example").await;
@@ -119,7 +154,7 @@ async fn each_exchange_revokes_every_earlier_token_of_that_user_and_no_other() {
 
 #[tokio::test]
 async fn a_sandbox_told_not_to_revoke_keeps_the_old_token_alive() {
-    let world = World::with(super::super::Options { token_revokes: false, ..options(None) }).await;
+    let world = World::with(Options { token_revokes: false, ..options(None) }).await;
     let ada = world.make_user("ada@shop.example").await;
     let first = world.token("ada@shop.example").await;
     world.token("ada@shop.example").await;
@@ -158,7 +193,7 @@ async fn a_code_works_once_for_ten_minutes_for_its_app_and_redirect_uri() {
 
 #[tokio::test]
 async fn the_time_scale_divides_the_life_of_a_code() {
-    let world = World::with(super::super::Options { time_scale: 60, ..options(None) }).await;
+    let world = World::with(Options { time_scale: 60, ..options(None) }).await;
     world.make_user("ada@shop.example").await;
     let code = world.code("ada@shop.example").await;
     world.advance(10).await;
@@ -226,7 +261,7 @@ async fn routing_comes_first_then_the_body_then_the_token() {
     assert_eq!(world.user("junk").await.refusal(), (401, "access_denied".to_owned(), 1006));
     let wrong = world.user("PRODUCTION_00").await.json()["error_description"].as_str().unwrap().to_owned();
     assert_eq!(wrong, "You are trying to use an access_token from production on stage");
-    let large = world.client.post(world.url("/user")).body(" ".repeat(super::super::protocol::BODY_MAX + 1));
+    let large = world.client.post(world.url("/user")).body(" ".repeat(BODY_MAX + 1));
     assert_eq!(world.send(large).await.status, 413);
 }
 
@@ -317,7 +352,7 @@ async fn the_call_log_tells_everything_but_secrets() {
 
 #[tokio::test]
 async fn it_listens_on_loopback_only_and_control_answers_no_web_page() {
-    let outside = super::super::Options { listen: "0.0.0.0:0".parse().unwrap(), ..options(None) };
+    let outside = Options { listen: "0.0.0.0:0".parse().unwrap(), ..options(None) };
     assert!(matches!(Sandbox::start(outside).await, Err(Error::NotLoopback(_))));
     let world = World::start().await;
     let url = format!("{}/clock", world.sandbox.endpoints().control);

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::journal::FILE_NAME;
-use super::super::{Error, Options, Sandbox};
 use super::support::{Browser, PASSWORD, SCOPES, World, options};
 use crate::domain::ambient::AdjustableClock;
+use crate::sandbox::journal::FILE_NAME;
+use crate::sandbox::{Error, Options, Sandbox};
 
 #[tokio::test]
 async fn everything_acknowledged_is_there_after_a_restart() {
@@ -26,11 +26,12 @@ async fn everything_acknowledged_is_there_after_a_restart() {
     world.fault(json!({"path": "/user", "kind": "lose_after"})).await;
     let calls = world.control("GET", "/calls", Value::Null).await;
     let owner = world.sandbox.app_owner_token().to_owned();
+    let listen = world.sandbox.local_addr();
     world.sandbox.stop().await;
 
-    let world = World::with(options(Some(dir.path()))).await;
+    let world = World::with(Options { listen, ..options(Some(dir.path())) }).await;
     let now = world.sandbox.endpoints();
-    assert_eq!((&now.client_id, &now.client_secret), (&before.client_id, &before.client_secret));
+    assert_eq!((&now.api, &now.client_id, &now.client_secret), (&before.api, &before.client_id, &before.client_secret));
     assert_eq!(world.control("GET", "/calls", Value::Null).await, calls);
     assert_eq!(world.control("GET", "/faults", Value::Null).await["faults"], json!([]), "faults are not durable");
     assert_eq!(world.user(&first).await.refusal().2, 1011);
@@ -109,7 +110,7 @@ async fn the_journal_contains_no_token_no_code_and_no_password() {
     let owner = world.sandbox.app_owner_token().to_owned();
     world.sandbox.stop().await;
     let journal = String::from_utf8(fs::read(dir.path().join(FILE_NAME)).unwrap()).unwrap();
-    assert!(journal.contains("ada@shop.example") && journal.contains(&super::super::hash::sha256(&token)));
+    assert!(journal.contains("ada@shop.example") && journal.contains(&crate::sandbox::hash::sha256(&token)));
     for secret in [&token["STAGE_".len()..], &owner["STAGE_".len()..], &code, &cookie, PASSWORD] {
         assert!(!journal.contains(secret));
     }

@@ -9,11 +9,11 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::super::{Options, Sandbox};
 use crate::domain::ambient::{AdjustableClock, SystemEntropy};
+use crate::sandbox::{Options, Sandbox};
 
 /// Longest wait for an answer: far above what a loaded machine needs, so that a hang fails instead of blocking.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) const REDIRECT: &str = "http://127.0.0.1:9/connect/callback";
 pub(super) const SCOPES: &str = "manage_accounts,collect_payments,view_user,preapprove_payments,send_money";

@@ -12,7 +12,6 @@ use url::form_urlencoded;
 use super::faults::{Plan, call_name};
 use super::hash::{prefix, random_hex};
 use super::pages::new_user;
-use super::protocol::TOKEN_PREFIX;
 use super::state::{App, Event, Token, User, UserState};
 use super::world::{Core, Media, Reply, Request, Settings, World};
 use super::{app_owner_token, new_client};
@@ -198,7 +197,6 @@ fn state(core: &Core) -> Value {
         "calls": world.state.calls().len(),
         "settings": world.settings,
         "time_scale": core.time_scale,
-        "token_prefix": TOKEN_PREFIX,
         "journal_position": world.journal.position(),
         "clock_offset_s": core.clock.offset().as_secs(),
         "now": core.clock.now().to_rfc3339(),

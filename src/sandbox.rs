@@ -1,1 +1,228 @@
-//! The sandbox layer.
+//! A local WePay v2: the outside world of every test of the product, and of `demo` and `dev`.
+//!
+//! It is exact in what it covers (`docs/sandbox.md`): the authorize pages, `/oauth2/token` with its revocation of every
+//! earlier token of the (user, app), `/user`, `/app`, the error envelope; and it can be told to fail in scripted ways.
+//!
+//! It names nothing of the product but the clock and randomness seam: its constants are its own, so that a mistake
+//! cannot agree with itself on both sides. It serves invented people on a loopback address and nothing else.
+
+mod api;
+mod control;
+mod faults;
+mod hash;
+mod journal;
+mod pages;
+mod parameters;
+mod protocol;
+mod server;
+mod state;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use self::faults::Faults;
+use self::journal::{Journal, JournalError};
+use self::server::Server;
+use self::state::{App, Event, State, Token, TokenKind, User, UserState};
+use self::world::{Core, Settings, World};
+use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, random};
+
+/// How a sandbox is started.
+pub struct Options {
+    /// Where it listens; must be a loopback address. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where its journal stands (directory, made when missing); none keeps everything in memory.
+    pub dir: Option<PathBuf>,
+    /// Its time, shared with the product in `demo`, `dev` and tests; the control API moves it.
+    pub clock: Arc<AdjustableClock>,
+    /// Where codes, tokens, ids and salts come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Divides every documented duration (code life, session life); 0 counts as 1.
+    pub time_scale: u32,
+    /// Whether `/oauth2/token` revokes earlier tokens. True is the truth; false is for tests of the tests.
+    pub token_revokes: bool,
+}
+
+/// Where a sandbox answers, and the app that was made in it.
+#[derive(Clone, Serialize)]
+pub struct Endpoints {
+    /// Base URL of the API, ends in `/v2`.
+    pub api: String,
+    /// Base URL of the browser pages, ends in `/v2`.
+    pub ui: String,
+    /// Base URL of the control API, ends in `/control`.
+    pub control: String,
+    /// The app's id: digits.
+    pub client_id: String,
+    /// The app's secret: ten lower-case hexadecimal digits.
+    pub client_secret: String,
+}
+
+impl std::fmt::Debug for Endpoints {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { api, ui, control, client_id, client_secret: _ } = self;
+        let mut shown = formatter.debug_struct("Endpoints");
+        shown.field("api", api).field("ui", ui).field("control", control).field("client_id", client_id);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// Why a sandbox does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The control API needs no password, so nobody else may reach it.
+    #[error("the sandbox listens on loopback addresses only, not on {0}")]
+    NotLoopback(SocketAddr),
+    /// The address is taken or not there.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The journal cannot be read, written or locked, or is broken.
+    #[error("the sandbox's journal cannot be used: {0}")]
+    Journal(String),
+}
+
+impl From<JournalError> for Error {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error.to_string())
+    }
+}
+
+/// A running sandbox. Dropping it stops it without waiting.
+pub struct Sandbox {
+    endpoints: Endpoints,
+    local_addr: SocketAddr,
+    owner_token: String,
+    core: Arc<Core>,
+    server: Server,
+}
+
+impl Sandbox {
+    /// Replays the journal (or makes the app and its owner), moves the clock as far ahead as it stood, and answers.
+    ///
+    /// # Errors
+    /// Not a loopback address, address taken, or a journal that cannot be used.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        if !options.listen.ip().is_loopback() {
+            return Err(Error::NotLoopback(options.listen));
+        }
+        let listen = |source| Error::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
+        let local_addr = listener.local_addr().map_err(listen)?;
+        let world = open_world(&options)?;
+        let app = world.state.first_app().cloned();
+        let app = app.ok_or_else(|| Error::Journal("it names no app".to_owned()))?;
+        let core = Core::new(options.clock, options.entropy, options.time_scale, world);
+        let endpoints = Endpoints {
+            api: format!("http://{local_addr}/v2"),
+            ui: format!("http://{local_addr}/v2"),
+            control: format!("http://{local_addr}/control"),
+            client_id: app.client_id.to_string(),
+            client_secret: app.client_secret.clone(),
+        };
+        let server = Server::start(listener, core.clone());
+        Ok(Self { endpoints, local_addr, owner_token: app_owner_token(&app), core, server })
+    }
+
+    /// Where it answers.
+    pub const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// The address it listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The access token of the app's owner, as the real dashboard shows it. Works at `/user` until the owner authorizes
+    /// the app like any other user.
+    pub fn app_owner_token(&self) -> &str {
+        &self.owner_token
+    }
+
+    /// Drops every connection, answered or not, and closes the journal; the directory and the port are free after it.
+    pub async fn stop(self) {
+        self.server.stop().await;
+        self.core.lock().journal.close();
+    }
+}
+
+/// State and journal of a start: replayed, or made.
+fn open_world(options: &Options) -> Result<World, Error> {
+    let (journal, events) = match &options.dir {
+        Some(dir) => Journal::open(dir)?,
+        None => (Journal::in_memory(), Vec::new()),
+    };
+    let settings = Settings::new(options.token_revokes);
+    let mut world = World { state: State::default(), journal, faults: Faults::default(), settings };
+    for event in events {
+        world.state.apply(event);
+    }
+    if world.state.first_app().is_none() {
+        let events = first_events(options, &world.state);
+        world.commit(events).map_err(|error| Error::Journal(error.to_string()))?;
+    }
+    let offset = Duration::from_micros(u64::try_from(world.state.clock_offset_us()).unwrap_or(0));
+    // A clock that outlived the sandbox (both in one test) already stands there.
+    let missing = offset.saturating_sub(options.clock.offset());
+    if !missing.is_zero() {
+        options.clock.advance(missing);
+    }
+    Ok(world)
+}
+
+/// The app, its owner and the owner's token, in one step.
+fn first_events(options: &Options, state: &State) -> Vec<Event> {
+    let entropy = options.entropy.as_ref();
+    let owner = User {
+        user_id: state.next_user_id(),
+        email: "owner@platform.example".to_owned(),
+        first_name: "Platform".to_owned(),
+        last_name: "Owner".to_owned(),
+        state: UserState::Registered,
+        password: None,
+    };
+    let app = App {
+        client_id: new_client(entropy, &|_| false),
+        client_secret: hash::random_hex::<5>(entropy),
+        owner_user_id: owner.user_id,
+    };
+    let token = Token {
+        sha256: hash::sha256(&app_owner_token(&app)),
+        user_id: owner.user_id,
+        client_id: app.client_id,
+        scope: protocol::SCOPES.iter().take(5).map(|scope| (*scope).to_owned()).collect(),
+        kind: TokenKind::Permanent,
+        issued_at_us: options.clock.now().as_micros(),
+        revoked_at_us: None,
+    };
+    vec![Event::UserMade(owner), Event::AppMade(app), Event::TokenIssued(token)]
+}
+
+/// A client id of six digits, as samples show, that is not taken.
+fn new_client(entropy: &dyn Entropy, is_taken: &dyn Fn(u64) -> bool) -> u64 {
+    let mut client_id = 100_000 + u64::from(u32::from_be_bytes(random(entropy))) % 900_000;
+    while is_taken(client_id) {
+        client_id = client_id.saturating_add(1);
+    }
+    client_id
+}
+
+/// The owner's token is made from the app's secret, so that it can be shown again after a restart though only its hash
+/// is kept.
+fn app_owner_token(app: &App) -> String {
+    let secret = hash::labelled("app owner token", &[&app.client_id.to_string(), &app.client_secret]);
+    format!("{}{secret}", protocol::TOKEN_PREFIX)
+}

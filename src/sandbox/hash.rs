@@ -1,0 +1,82 @@
+//! One-way forms of what the sandbox must recognise but not keep: tokens, codes, sessions, passwords.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::domain::ambient::{Entropy, random};
+
+/// Hexadecimal digits of a hash that the control API shows: 64 bits tell any two tokens of a test apart.
+pub(super) const PREFIX_DIGITS: usize = 16;
+
+/// Lower-case hexadecimal text of bytes.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `N` random bytes as lower-case hexadecimal text (twice as many digits).
+pub(super) fn random_hex<const N: usize>(entropy: &dyn Entropy) -> String {
+    hex(&random::<N>(entropy))
+}
+
+/// SHA-256 of a text, as hexadecimal.
+pub(super) fn sha256(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+/// SHA-256 of parts behind a label, each with its length before it, so that no two lists of parts collide.
+pub(super) fn labelled(label: &str, parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in std::iter::once(&label).chain(parts) {
+        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hex(&hasher.finalize())
+}
+
+/// The part of a hash that the control API shows.
+pub(super) fn prefix(sha256: &str) -> String {
+    sha256.chars().take(PREFIX_DIGITS).collect()
+}
+
+/// A password as stored: salted SHA-256. Good enough for invented people in a sandbox, too fast for real ones.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Password {
+    salt: String,
+    sha256: String,
+}
+
+impl Password {
+    /// Salts and hashes a password.
+    pub(super) fn new(text: &str, entropy: &dyn Entropy) -> Self {
+        let salt = random_hex::<16>(entropy);
+        let sha256 = labelled("password", &[&salt, text]);
+        Self { salt, sha256 }
+    }
+
+    /// Whether this is the password.
+    pub(super) fn is(&self, text: &str) -> bool {
+        labelled("password", &[&self.salt, text]) == self.sha256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ambient::SystemEntropy;
+
+    #[test]
+    fn a_password_is_recognised_and_salted() {
+        let first = Password::new("secret", &SystemEntropy);
+        let second = Password::new("secret", &SystemEntropy);
+        assert!(first.is("secret") && second.is("secret"));
+        assert!(!first.is("Secret") && !first.is(""));
+        assert_ne!(first.sha256, second.sha256);
+    }
+
+    #[test]
+    fn labelled_hashes_do_not_confuse_their_parts() {
+        assert_ne!(labelled("x", &["ab", "c"]), labelled("x", &["a", "bc"]));
+        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(prefix(&sha256("abc")), "ba7816bf8f01cfea");
+    }
+}

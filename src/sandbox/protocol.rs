@@ -1,0 +1,253 @@
+//! WePay's literals: scopes, limits, error codes with their texts, and the error envelope.
+//!
+//! The sandbox shares no constant with the product, on purpose: were they shared, a mistake would agree with itself on
+//! both sides. Sources are named by page; `docs/sandbox.md` says which facts are inferred.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+/// Scopes WePay knows. The first five are the current ones, the last three historic ones that its SDKs still send
+/// (WePay API docs, permissions page; official SDKs).
+pub(super) const SCOPES: [&str; 8] = [
+    "manage_accounts",
+    "collect_payments",
+    "view_user",
+    "preapprove_payments",
+    "send_money",
+    "manage_subscriptions",
+    "view_balance",
+    "refund_payments",
+];
+
+/// The scope that `/user` needs (WePay API docs, permissions page).
+pub(super) const SCOPE_VIEW_USER: &str = "view_user";
+
+/// How long an authorization code lives: 10 minutes (WePay API docs, oauth2 page).
+pub(super) const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+
+/// How long the sandbox's own pages remember who signed in; our choice, no source.
+pub(super) const SESSION_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// What stage tokens begin with (WePay SDK samples; GitGuardian's detector page).
+pub(super) const TOKEN_PREFIX: &str = "STAGE_";
+
+/// What tokens of the other environment begin with (same sources).
+pub(super) const OTHER_TOKEN_PREFIX: &str = "PRODUCTION_";
+
+/// Ordinary strings: 255 characters (WePay API docs, limits mirrored by WePay.NET).
+pub(super) const TEXT_MAX: usize = 255;
+
+/// First and last names: 127 characters (WePay API docs, user page).
+pub(super) const NAME_MAX: usize = 127;
+
+/// URIs: 2083 characters (WePay API docs, user and oauth2 pages).
+pub(super) const URI_MAX: usize = 2083;
+
+/// Largest request body: the largest documented string has 65,535 characters (WePay.NET), each at most 12 bytes of
+/// escaped JSON; the rest is headroom. WePay's own limit is not documented.
+pub(super) const BODY_MAX: usize = 1024 * 1024;
+
+/// The API version of the app's dashboard setting, in force without a header. Older than [`VERSION_DETAILS`], so that
+/// errors have three keys unless the caller asks for more.
+pub(super) const VERSION_DEFAULT: &str = "2018-03-21";
+
+/// Since this version errors carry `details` and `documentation_url` (WePay API docs, errors page).
+pub(super) const VERSION_DETAILS: &str = "2018-08-29";
+
+/// Every API version (WePay API docs, versioning page; the official Java SDK's folders).
+pub(super) const VERSIONS: [&str; 17] = [
+    "2011-01-15",
+    "2014-01-08",
+    "2015-08-15",
+    "2015-09-09",
+    "2015-11-18",
+    "2016-03-30",
+    "2016-05-18",
+    "2016-06-22",
+    "2016-07-13",
+    "2016-08-10",
+    "2016-12-07",
+    "2017-02-01",
+    "2017-05-31",
+    "2018-03-21",
+    "2018-08-29",
+    "2018-10-03",
+    "2019-04-03",
+];
+
+/// Where `documentation_url` points (WePay API docs, errors page).
+const DOCUMENTATION_URL: &str = "https://developer.wepay.com/api/general/errors";
+
+/// The text of an error that WePay itself cannot explain (WePay best practices, error 1008).
+pub(super) const UNKNOWN_ERROR: &str = "there was an unknown error - please contact api@wepay.com for support";
+
+/// A refusal as the API tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ApiError {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// The `error` value, a class of errors.
+    pub(super) error: String,
+    /// The `error_code`.
+    pub(super) code: u32,
+    /// The `error_description`.
+    pub(super) description: String,
+}
+
+impl ApiError {
+    /// A refusal of class `invalid_request`: HTTP 400 (recorded with 1003 and 1004).
+    fn invalid_request(code: u32, description: impl Into<String>) -> Self {
+        Self { status: 400, error: "invalid_request".to_owned(), code, description: description.into() }
+    }
+
+    /// A refusal of class `access_denied`: HTTP 401 (WePay API docs, errors page; not recorded for every code).
+    fn access_denied(code: u32, description: impl Into<String>) -> Self {
+        Self { status: 401, error: "access_denied".to_owned(), code, description: description.into() }
+    }
+
+    /// 1001 with HTTP 501, as recorded on stage.
+    pub(super) fn unknown_call() -> Self {
+        Self { status: 501, ..Self::invalid_request(1001, "that is not a recognized WePay API call") }
+    }
+
+    /// 1002: no Authorization header, or none that can be read (text recorded on stage).
+    pub(super) fn no_token() -> Self {
+        Self::access_denied(1002, "could not parse authorization header, a valid access_token is required")
+    }
+
+    /// 1003: a parameter's value is wrong.
+    pub(super) fn invalid_parameter(description: impl Into<String>) -> Self {
+        Self::invalid_request(1003, description)
+    }
+
+    /// 1003: the call knows no such parameter (text from a live test of a public client).
+    pub(super) fn unexpected(name: &str) -> Self {
+        Self::invalid_parameter(format!("{name} parameter is unexpected"))
+    }
+
+    /// 1003: the code is unknown or was used (text known from wepay-rails; its number is inferred).
+    pub(super) fn invalid_code() -> Self {
+        Self::invalid_parameter("invalid code parameter")
+    }
+
+    /// 1004: a required parameter is missing (recorded live).
+    pub(super) fn required(name: &str) -> Self {
+        Self::invalid_request(1004, format!("{name} parameter is required"))
+    }
+
+    /// 1005: the body cannot be read (number from the catalogue, text inferred).
+    pub(super) fn unparsable() -> Self {
+        Self::invalid_request(1005, "could not parse the request body")
+    }
+
+    /// 1006: no such token (number from the catalogue, text from wepay-rails).
+    pub(super) fn unknown_token() -> Self {
+        Self::access_denied(1006, "a valid access_token is required")
+    }
+
+    /// A token of the other environment (text from an issue at WePay's PHP SDK, its number inferred).
+    pub(super) fn wrong_environment() -> Self {
+        Self::access_denied(1006, "You are trying to use an access_token from production on stage")
+    }
+
+    /// 1010: the token lacks a scope (body seen in a public crowdfunding app).
+    pub(super) fn missing_scope(scope: &str) -> Self {
+        let text = "access token does not have the necessary permissions for this action. Permission required:";
+        Self::access_denied(1010, format!("{text} {scope}"))
+    }
+
+    /// 1011: the token was revoked (number from the catalogue, text from wepay-rails).
+    pub(super) fn revoked_token() -> Self {
+        Self::access_denied(1011, "this access_token has been revoked")
+    }
+
+    /// 1012: the code is too old (number from the catalogue, text from django-wepay).
+    pub(super) fn expired_code() -> Self {
+        Self::invalid_request(1012, "the code has expired")
+    }
+
+    /// 1013: the code belongs to another app (number from the catalogue, text inferred).
+    pub(super) fn foreign_code() -> Self {
+        Self::invalid_request(1013, "the client_id does not match the client_id of the code")
+    }
+
+    /// 1015: no such API version (number from the catalogue, text inferred).
+    pub(super) fn invalid_version() -> Self {
+        Self::invalid_request(1015, "the Api-Version is invalid or has expired")
+    }
+
+    /// 7003: the token's user is gone (number from the catalogue, text inferred).
+    pub(super) fn deleted_user() -> Self {
+        Self::access_denied(7003, "this user has been deleted")
+    }
+
+    /// Wrong client id or secret: class `invalid_client` (WePay API docs, errors page); number and status inferred.
+    pub(super) fn invalid_client() -> Self {
+        Self {
+            status: 401,
+            error: "invalid_client".to_owned(),
+            code: 1003,
+            description: "the client_id or client_secret is invalid".to_owned(),
+        }
+    }
+
+    /// 1008: something broke at the provider (class `processing_error`, HTTP 500).
+    pub(super) fn processing() -> Self {
+        Self { status: 500, error: "processing_error".to_owned(), code: 1008, description: UNKNOWN_ERROR.to_owned() }
+    }
+
+    /// A scripted error: the class follows from the code unless it is one without a fixed class.
+    pub(super) fn scripted(status: u16, code: u32, description: Option<String>) -> Self {
+        let error = match code {
+            1002 | 1006 | 1010 | 1011 | 1014 | 3002 | 4002 | 5002 | 6002 | 7001 | 7003 => "access_denied",
+            1007 => "throttle_exceeded",
+            1008 => "processing_error",
+            _ => "invalid_request",
+        };
+        let description = description.unwrap_or_else(|| match code {
+            1007 => "Your app has been throttled for making too many calls. Please retry this call later".to_owned(),
+            1011 => Self::revoked_token().description,
+            _ => UNKNOWN_ERROR.to_owned(),
+        });
+        Self { status, error: error.to_owned(), code, description }
+    }
+
+    /// The body: three keys, or five from [`VERSION_DETAILS`] on (a popular client breaks on a fourth key).
+    pub(super) fn envelope(&self, version: &str) -> Value {
+        let mut body = Map::new();
+        body.insert("error".to_owned(), json!(self.error));
+        body.insert("error_description".to_owned(), json!(self.description));
+        body.insert("error_code".to_owned(), json!(self.code));
+        if version >= VERSION_DETAILS {
+            body.insert("details".to_owned(), json!([]));
+            body.insert("documentation_url".to_owned(), json!(DOCUMENTATION_URL));
+        }
+        Value::Object(body)
+    }
+}
+
+/// JSON text as WePay writes it: slashes escaped (recorded on stage). A slash in JSON stands inside a string only.
+pub(super) fn json_text(value: &Value) -> String {
+    value.to_string().replace('/', "\\/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_new_versions_see_five_keys() {
+        let keys = |version| ApiError::unknown_call().envelope(version).as_object().unwrap().len();
+        assert_eq!((keys("2011-01-15"), keys(VERSION_DEFAULT)), (3, 3));
+        assert_eq!((keys("2018-08-29"), keys("2019-04-03")), (5, 5));
+    }
+
+    #[test]
+    fn slashes_are_escaped_and_still_parse() {
+        let value = json!({"uri": "https://a.example/b\\/c"});
+        let text = json_text(&value);
+        assert!(text.contains(r"https:\/\/a.example\/b"));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+}

@@ -1,0 +1,190 @@
+//! Each scripted fault, seen from a client.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::support::{PATIENCE, World};
+use crate::domain::ambient::Clock as _;
+
+async fn world_with_code() -> (World, u64, String) {
+    let world = World::start().await;
+    let ada = world.make_user("ada@shop.example").await;
+    let code = world.code("ada@shop.example").await;
+    (world, ada, code)
+}
+
+#[tokio::test]
+async fn lost_before_means_nothing_happened() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "lose_before"})).await;
+    assert!(world.try_send(world.post("/oauth2/token", &world.exchange_body(&code))).await.is_err());
+    assert!(world.live(ada).await.is_empty());
+    let calls = world.calls("/oauth2/token").await;
+    assert_eq!((&calls[0]["answered"], &calls[0]["status"]), (&json!(false), &Value::Null));
+    assert_eq!(world.exchange(&code).await.status, 200, "the code was not spent and the fault fired once");
+    let faults = world.control("GET", "/faults", Value::Null).await;
+    assert_eq!((&faults["faults"][0]["fired"], &faults["faults"][0]["kind"]), (&json!(1), &json!("lose_before")));
+}
+
+#[tokio::test]
+async fn lost_after_kills_the_old_token_and_nobody_learns_the_new_one() {
+    let (world, ada, code) = world_with_code().await;
+    let old = world.token("ada@shop.example").await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "lose_after"})).await;
+    assert!(world.try_send(world.post("/oauth2/token", &world.exchange_body(&code))).await.is_err());
+    assert_eq!(world.live(ada).await, [false, true]);
+    assert_eq!(world.user(&old).await.refusal().2, 1011);
+    assert_eq!(world.exchange(&code).await.refusal().2, 1003);
+    let call = &world.calls("/oauth2/token").await[1];
+    assert_eq!((&call["answered"], &call["user_id"]), (&json!(false), &json!(ada)));
+}
+
+/// Waits until the first fault has fired.
+async fn fired(world: &World) {
+    while world.control("GET", "/faults", Value::Null).await["faults"][0]["fired"] != 1 {}
+}
+
+/// Sends an exchange whose answer is scripted to come in ten minutes, waits for `condition`, and hangs up.
+async fn hang_up_when(world: &World, code: &str, condition: impl Future<Output = ()>) {
+    tokio::select! {
+        answer = world.try_send(world.post("/oauth2/token", &world.exchange_body(code))) => {
+            panic!("answered too early: {}", answer.is_ok())
+        }
+        () = condition => {}
+    }
+}
+
+#[tokio::test]
+async fn a_delay_holds_one_call_and_not_the_others() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "delay_before", "delay_ms": 600_000})).await;
+    let others_answer = async {
+        fired(&world).await;
+        assert_eq!(world.user(world.sandbox.app_owner_token()).await.status, 200);
+        assert!(world.live(ada).await.is_empty(), "the change waits too");
+    };
+    hang_up_when(&world, &code, others_answer).await;
+    world.control("DELETE", "/faults", Value::Null).await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "delay_after", "delay_ms": 600_000})).await;
+    hang_up_when(&world, &code, async { while world.live(ada).await != [true] {} }).await;
+}
+
+#[tokio::test]
+async fn a_delayed_answer_comes_at_last() {
+    for kind in ["delay_before", "delay_after"] {
+        let (world, ada, code) = world_with_code().await;
+        world.fault(json!({"path": "/oauth2/token", "kind": kind, "delay_ms": 50})).await;
+        let sent_at = world.sandbox.core.clock.boot();
+        assert_eq!(world.exchange(&code).await.status, 200);
+        assert!(world.sandbox.core.clock.boot() - sent_at >= Duration::from_millis(50), "{kind}");
+        assert_eq!(world.live(ada).await, [true]);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_does_not_undo_its_call() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "delay_before", "delay_ms": 1_000})).await;
+    hang_up_when(&world, &code, fired(&world)).await;
+    let late = async { while world.live(ada).await.is_empty() {} };
+    tokio::time::timeout(PATIENCE, late).await.unwrap();
+    assert_eq!(world.exchange(&code).await.refusal().2, 1003);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_a_connection_closed_without_a_byte() {
+    for kind in ["lose_before", "lose_after"] {
+        let world = World::start().await;
+        world.fault(json!({"path": "/user", "kind": kind})).await;
+        let mut stream = TcpStream::connect(world.sandbox.local_addr()).await.unwrap();
+        let request = b"POST /v2/user HTTP/1.1\r\nhost: sandbox\r\ncontent-length: 2\r\n\r\n{}";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset instead of an end would also be no answer.
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(answer.is_empty(), "{kind}: {read:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_eight_simultaneous_exchanges_of_a_code_one_wins() {
+    let (world, ada, code) = world_with_code().await;
+    let requests: Vec<_> = (0..8).map(|_| world.post("/oauth2/token", &world.exchange_body(&code))).collect();
+    let tasks: Vec<_> = requests.into_iter().map(|request| tokio::spawn(request.send())).collect();
+    let mut statuses = Vec::new();
+    for task in tasks {
+        statuses.push(task.await.unwrap().unwrap().status().as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400, 400, 400, 400, 400, 400, 400]);
+    assert_eq!(world.live(ada).await, [true]);
+}
+
+#[tokio::test]
+async fn a_scripted_status_comes_before_or_after_the_change() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "status", "status": 500})).await;
+    let page = world.exchange(&code).await;
+    assert_eq!((page.status, page.media.starts_with("text/html")), (500, true));
+    assert!(world.live(ada).await.is_empty());
+    let throttled = json!({"path": "/oauth2/token", "kind": "status", "status": 429, "error_code": 1007});
+    world.fault(throttled).await;
+    assert_eq!(world.exchange(&code).await.refusal(), (429, "throttle_exceeded".to_owned(), 1007));
+    let after = json!({
+        "path": "/oauth2/token", "kind": "status_after", "status": 500, "error_code": 1008, "error_description": "oh",
+    });
+    world.fault(after).await;
+    let failed = world.exchange(&code).await;
+    assert_eq!((failed.refusal().2, &failed.json()["error_description"]), (1008, &json!("oh")));
+    assert_eq!(world.live(ada).await, [true]);
+    let calls = world.calls("/oauth2/token").await;
+    let codes: Vec<&Value> = calls.iter().map(|call| &call["error_code"]).collect();
+    assert_eq!(codes, [&Value::Null, &json!(1007), &json!(1008)]);
+}
+
+#[tokio::test]
+async fn a_malformed_answer_is_cut_after_the_change() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "malformed"})).await;
+    let cut = world.exchange(&code).await;
+    assert_eq!((cut.status, cut.media.as_str()), (200, "application/json"));
+    assert!(serde_json::from_str::<Value>(&cut.text).is_err() && !cut.text.is_empty());
+    assert_eq!(world.live(ada).await, [true]);
+}
+
+#[tokio::test]
+async fn revoke_after_kills_the_token_just_issued_or_used() {
+    let (world, _, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "revoke_after"})).await;
+    let issued = world.exchange(&code).await.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(world.user(&issued).await.refusal().2, 1011);
+    let token = world.token("ada@shop.example").await;
+    world.fault(json!({"path": "/user", "kind": "revoke_after"})).await;
+    assert_eq!(world.user(&token).await.status, 200);
+    assert_eq!(world.user(&token).await.refusal().2, 1011);
+}
+
+#[tokio::test]
+async fn faults_can_be_taken_back_and_wrong_ones_are_refused() {
+    let (world, _, code) = world_with_code().await;
+    world.fault(json!({"path": "*", "kind": "lose_after", "times": 5})).await;
+    assert_eq!(world.control("DELETE", "/faults", Value::Null).await["deleted"], 1);
+    assert_eq!(world.exchange(&code).await.status, 200);
+    let url = format!("{}/faults", world.sandbox.endpoints().control);
+    let wrong = r#"{"path": "/user", "kind": "explode"}"#;
+    assert_eq!(world.send(world.client.post(&url).body(wrong)).await.status, 400);
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_delayed_answer() {
+    let (world, _, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "delay_before", "delay_ms": 600_000})).await;
+    let request = world.post("/oauth2/token", &world.exchange_body(&code));
+    let waiting = tokio::spawn(request.send());
+    fired(&world).await;
+    tokio::time::timeout(PATIENCE, world.sandbox.stop()).await.unwrap();
+    assert!(waiting.await.unwrap().is_err());
+}

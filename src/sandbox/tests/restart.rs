@@ -1,0 +1,117 @@
+//! What outlives the process, and what the journal must not contain.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::{Browser, PASSWORD, SCOPES, World, options};
+use crate::domain::ambient::AdjustableClock;
+use crate::sandbox::journal::FILE_NAME;
+use crate::sandbox::{Error, Options, Sandbox};
+
+#[tokio::test]
+async fn everything_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    let before = world.sandbox.endpoints().clone();
+    let ada = world.make_user("ada@shop.example").await;
+    let first = world.token("ada@shop.example").await;
+    let second = world.token("ada@shop.example").await;
+    let code = world.code("ada@shop.example").await;
+    let mut browser = Browser::new(&world, world.authorize_url(SCOPES));
+    browser.log_in("ada@shop.example", PASSWORD).await;
+    let cookie = browser.cookie.clone();
+    world.fault(json!({"path": "/user", "kind": "lose_after"})).await;
+    let calls = world.control("GET", "/calls", Value::Null).await;
+    let owner = world.sandbox.app_owner_token().to_owned();
+    let listen = world.sandbox.local_addr();
+    world.sandbox.stop().await;
+
+    let world = World::with(Options { listen, ..options(Some(dir.path())) }).await;
+    let now = world.sandbox.endpoints();
+    assert_eq!((&now.api, &now.client_id, &now.client_secret), (&before.api, &before.client_id, &before.client_secret));
+    assert_eq!(world.control("GET", "/calls", Value::Null).await, calls);
+    assert_eq!(world.control("GET", "/faults", Value::Null).await["faults"], json!([]), "faults are not durable");
+    assert_eq!(world.user(&first).await.refusal().2, 1011);
+    assert_eq!((world.user(&second).await.status, world.user(&owner).await.status), (200, 200));
+    let mut browser = Browser::new(&world, world.authorize_url(SCOPES));
+    browser.cookie = cookie;
+    assert!(browser.open().await.text.contains("Grant access?"), "the session outlives the restart");
+    assert_eq!(world.exchange(&code).await.status, 200);
+    assert_eq!(world.live(ada).await, [false, false, true]);
+}
+
+#[tokio::test]
+async fn a_torn_last_line_costs_only_what_was_not_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    let ada = world.make_user("ada@shop.example").await;
+    let token = world.token("ada@shop.example").await;
+    world.sandbox.stop().await;
+    let path = dir.path().join(FILE_NAME);
+    let whole = fs::read(&path).unwrap();
+    let torn = [&whole[..], br#"{"format":1,"position":99,"events":[{"event":"tokens_rev"#].concat();
+    fs::write(&path, torn).unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    assert_eq!(world.user(&token).await.status, 200);
+    world.token("ada@shop.example").await;
+    world.sandbox.stop().await;
+    let world = World::with(options(Some(dir.path()))).await;
+    assert_eq!(world.live(ada).await, [false, true]);
+}
+
+#[tokio::test]
+async fn a_journal_broken_in_the_middle_or_in_use_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    world.make_user("ada@shop.example").await;
+    assert!(matches!(Sandbox::start(options(Some(dir.path()))).await, Err(Error::Journal(_))));
+    world.sandbox.stop().await;
+    let path = dir.path().join(FILE_NAME);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[10] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(Sandbox::start(options(Some(dir.path()))).await, Err(Error::Journal(_))));
+}
+
+#[tokio::test]
+async fn an_advanced_clock_stands_ahead_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    world.make_user("ada@shop.example").await;
+    let code = world.code("ada@shop.example").await;
+    world.advance(400).await;
+    world.advance(300).await;
+    world.sandbox.stop().await;
+    let clock = Arc::new(AdjustableClock::default());
+    let world = World::with(Options { clock: clock.clone(), ..options(Some(dir.path())) }).await;
+    assert_eq!(clock.offset(), Duration::from_secs(700));
+    assert_eq!(world.exchange(&code).await.refusal().2, 1012);
+    world.sandbox.stop().await;
+    let world = World::with(Options { clock: clock.clone(), ..options(Some(dir.path())) }).await;
+    assert_eq!(clock.offset(), Duration::from_secs(700), "a clock that outlived the sandbox is not moved twice");
+    drop(world);
+}
+
+#[tokio::test]
+async fn the_journal_contains_no_token_no_code_and_no_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    world.make_user("ada@shop.example").await;
+    let mut browser = Browser::new(&world, world.authorize_url(SCOPES));
+    browser.log_in("ada@shop.example", PASSWORD).await;
+    let cookie = browser.cookie.split('=').nth(1).unwrap().to_owned();
+    let code = world.code("ada@shop.example").await;
+    let token = world.exchange(&code).await.json()["access_token"].as_str().unwrap().to_owned();
+    world.user(&token).await;
+    let owner = world.sandbox.app_owner_token().to_owned();
+    world.sandbox.stop().await;
+    let journal = String::from_utf8(fs::read(dir.path().join(FILE_NAME)).unwrap()).unwrap();
+    assert!(journal.contains("ada@shop.example") && journal.contains(&crate::sandbox::hash::sha256(&token)));
+    for secret in [&token["STAGE_".len()..], &owner["STAGE_".len()..], &code, &cookie, PASSWORD] {
+        assert!(!journal.contains(secret));
+    }
+}

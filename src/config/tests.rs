@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "test support")]
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

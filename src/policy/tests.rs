@@ -57,17 +57,14 @@ merchants = "all"
 purpose = "break glass"
 "#;
 
-#[expect(clippy::unwrap_used, reason = "test support")]
 fn caller(text: &str) -> CallerId {
     CallerId::parse(&format!("spiffe://{text}")).unwrap()
 }
 
-#[expect(clippy::unwrap_used, reason = "test support")]
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).unwrap()
 }
 
-#[expect(clippy::unwrap_used, reason = "test support")]
 fn labels(text: &str) -> Vec<Label> {
     let items: Vec<_> = text.split(',').filter(|item| !item.is_empty()).collect();
     Label::parse_all(&items).unwrap()

@@ -350,6 +350,45 @@ async fn a_certificate_ends_on_a_living_connection_and_on_an_adjusted_clock() {
     assert_eq!(site.knock_as(&params).await.map(drop).unwrap_err(), RejectionReason::Expired);
 }
 
+#[tokio::test]
+async fn a_call_over_grpc_carries_the_caller_of_its_connection() {
+    use tonic::transport::{Certificate as Pem, Channel, ClientTlsConfig, Identity as ClientIdentity, Server};
+    use tonic_health::pb::health_client::HealthClient;
+    use tonic_health::pb::health_server::HealthServer;
+
+    let site = site().await;
+    let (seen, mut callers) = mpsc::unbounded_channel();
+    let clock = Arc::clone(&site.clock);
+    let check = move |request: tonic::Request<()>| {
+        let caller = crate::grpc::auth::caller(&request, clock.now());
+        let verdict = caller.as_ref().map(drop).map_err(|error| tonic::Status::unauthenticated(error.to_string()));
+        seen.send(caller.map(|caller| caller.id().as_str().to_owned())).unwrap();
+        verdict.map(|()| request)
+    };
+    let (_, health) = tonic_health::server::health_reporter();
+    let _: &HealthServer<_> = &health;
+    let service = tonic::service::interceptor::InterceptedService::new(health, check);
+    let server = tokio::spawn(Server::builder().add_service(service).serve_with_incoming(site.incoming));
+
+    let caller = site.callers.issue(&svid(ID));
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Pem::from_pem(site.servers.0.pem()))
+        .identity(ClientIdentity::from_pem(caller.certificate.pem(), caller.key.serialize_pem()))
+        .domain_name("localhost");
+    let endpoint = Channel::from_shared(format!("https://{}", site.addr)).unwrap().tls_config(tls).unwrap();
+    let mut client = HealthClient::new(endpoint.connect().await.unwrap());
+    client.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(callers.recv().await.unwrap(), Ok(ID.to_owned()));
+
+    // The same connection, after the authority was replaced: no new handshake, and no caller any more.
+    Authority::new("next").write(&site.dir.path().join("ca.pem"));
+    site.tls.reload().unwrap();
+    let status = client.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    assert_eq!(callers.recv().await.unwrap(), Err(CallerError::Untrusted));
+    server.abort();
+}
+
 /// A source whose first attempts fail.
 struct Failing {
     errors: VecDeque<io::Error>,

@@ -40,7 +40,7 @@ pub use error::{Error, Kind, Result};
 pub use export::Piece;
 pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAction};
 pub use onboarding::{
-    AuthorizationRequest, CallbackParams, CallbackRefusal, Invited, InvitationView, Landing, Pressed, StatusView, Told,
+    AuthorizationRequest, CallbackParams, CallbackRefusal, InvitationView, Invited, Landing, Pressed, StatusView, Told,
 };
 pub use probe::Probes;
 pub use tokens::{Owner, ProviderReport, ReleasedToken, ReportResult};

@@ -96,7 +96,7 @@ impl Services {
                     report.grants.extend(explanation.allowed_by.iter().map(|line| view(line, None)));
                     if question.action.is_some() {
                         let near = explanation.near_misses.iter();
-                        report.grants.extend(near.map(|near| view(&near.line, near.misses.first().copied())));
+                        report.grants.extend(near.map(|near| view(&near.grant, near.misses.first().copied())));
                     }
                 }
             }
@@ -122,6 +122,15 @@ fn view(line: &GrantLine, miss: Option<Miss>) -> GrantView {
         purpose: line.purpose().to_owned(),
         not_before: line.not_before(),
         not_after: line.not_after(),
-        obstacle: miss.map(Miss::as_str),
+        obstacle: miss.map(obstacle),
+    }
+}
+
+const fn obstacle(miss: Miss) -> &'static str {
+    match miss {
+        Miss::Action => "action",
+        Miss::Merchant => "merchant",
+        Miss::NotYet(_) => "not_before",
+        Miss::Over(_) => "not_after",
     }
 }

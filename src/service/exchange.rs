@@ -77,7 +77,8 @@ impl Services {
                     return Ok(None);
                 }
                 Ok(Verdict::Refused(Refusal::AttemptUnresolved, _)) => {
-                    self.settle(mint, AttemptState::Refused, "attempt_unresolved", None, Some(FlowOutcome::Busy)).await?;
+                    self.settle(mint, AttemptState::Refused, "attempt_unresolved", None, Some(FlowOutcome::Busy))
+                        .await?;
                     return Ok(None);
                 }
                 Ok(Verdict::Refused(Refusal::LivenessUnknown, _)) => {}

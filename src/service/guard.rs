@@ -87,7 +87,12 @@ impl Services {
     }
 
     /// The error of a refusal, with the evidence.
-    pub(super) async fn refusal(&self, merchant: MerchantId, refusal: Refusal, head: Option<&Version>) -> Result<Error> {
+    pub(super) async fn refusal(
+        &self,
+        merchant: MerchantId,
+        refusal: Refusal,
+        head: Option<&Version>,
+    ) -> Result<Error> {
         let kind = match refusal {
             Refusal::StillLive => Kind::TokenStillLive,
             Refusal::LivenessUnknown => Kind::LivenessUnknown,

@@ -82,8 +82,12 @@ impl Services {
             Resolution::Activate => b"activate",
             Resolution::Close => b"close",
         };
-        let request =
-            self.request(call, request_id, "ResolveHeldLink", &[link.id.as_bytes(), decision, reason.as_str().as_bytes()]);
+        let request = self.request(
+            call,
+            request_id,
+            "ResolveHeldLink",
+            &[link.id.as_bytes(), decision, reason.as_str().as_bytes()],
+        );
         match self.resolve(link, resolution, reason, &request, &act).await {
             Ok(link) => self.view_link(&link).await,
             Err(refused) => Err(self.fail(&act, KIND, Some(merchant.id), refused).await),

@@ -48,7 +48,9 @@ impl NextAction {
             Self::None => "nothing: the token can be read",
             Self::Connect => "call StartAuthorization and send the merchant the link",
             Self::Confirm => "call ConfirmConnection with the value return_url received, or ResolveHeldLink",
-            Self::Reconnect => "the token does not work any more: call StartAuthorization and send the merchant the link",
+            Self::Reconnect => {
+                "the token does not work any more: call StartAuthorization and send the merchant the link"
+            }
             Self::Wait => "an attempt is under way or in doubt: wait until it is settled",
         }
     }

@@ -157,7 +157,8 @@ impl Services {
         let resource = Resource::Merchant { id: known.as_ref().map(|merchant| merchant.id), labels };
         let policy = self.policy();
         let Ok(grant) = policy.authorize::<OnboardMerchant>(&call.caller, &resource, self.now()) else {
-            let may_know = known.is_none() || policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()).is_ok();
+            let may_know =
+                known.is_none() || policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()).is_ok();
             let error = if may_know { Kind::PermissionDenied } else { Kind::NotFound };
             return Err(self.deny(call, KIND, known.map(|merchant| merchant.id), error).await);
         };
@@ -182,7 +183,12 @@ impl Services {
             }
         }
         let return_url = self.check_return_url(&wanted.return_url)?;
-        let request = self.request(call, &wanted.request_id, "StartAuthorization", &content(wanted).each_ref().map(Vec::as_slice));
+        let request = self.request(
+            call,
+            &wanted.request_id,
+            "StartAuthorization",
+            &content(wanted).each_ref().map(Vec::as_slice),
+        );
         match self.parts.store.earlier(&request).await? {
             Earlier::Same(id) => return self.invited(InvitationId::from_bytes(id)).await,
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
@@ -253,8 +259,7 @@ impl Services {
             return Ok(None);
         }
         let email = fields.get("email").and_then(|text| Email::parse("email", text).ok());
-        let email_index =
-            email.map(|email| self.parts.vault.blind_index(BlindIndex::Email, email.folded().as_bytes()));
+        let email_index = email.map(|email| self.parts.vault.blind_index(BlindIndex::Email, email.folded().as_bytes()));
         let app = &self.parts.app;
         let place = Place::private(app.environment, &app.client_id, merchant);
         let sealed = self
@@ -425,13 +430,7 @@ impl Services {
         }
     }
 
-    async fn claim(
-        &self,
-        flow: &Flow,
-        invitation: &Invitation,
-        code: AuthorizationCode,
-        act: Act,
-    ) -> Result<Landing> {
+    async fn claim(&self, flow: &Flow, invitation: &Invitation, code: AuthorizationCode, act: Act) -> Result<Landing> {
         let merchant = invitation.merchant;
         let links = self.parts.store.links(merchant).await?;
         let connection = links.iter().find(|link| link.state == LinkState::Active).map(|link| link.connection);

@@ -167,7 +167,8 @@ impl Services {
             OpenError::UnknownEpoch(epoch) => corrupt(&format!("no key for epoch {epoch}")),
             _ => corrupt("a sealed token does not open in its place"),
         })?;
-        let token = TokenPlaintext::decode(&plaintext).map_err(|_| corrupt("a sealed token has not the form we wrote"))?;
+        let token =
+            TokenPlaintext::decode(&plaintext).map_err(|_| corrupt("a sealed token has not the form we wrote"))?;
         if token.subject != subject.as_str() {
             return Err(corrupt("a sealed token names another user"));
         }

@@ -180,12 +180,19 @@ impl Services {
                 ReportResult::NotAboutToken => "not_about_token",
                 ReportResult::Probed => "probed",
             })
-            .detail("code", crate::provider::catalogue::entry_of(report.code.as_deref().unwrap_or_default()).map_or("unlisted", |entry| entry.code));
+            .detail(
+                "code",
+                crate::provider::catalogue::entry_of(report.code.as_deref().unwrap_or_default())
+                    .map_or("unlisted", |entry| entry.code),
+            );
         self.parts.auditor.record(event).await?;
         let head = match result {
             ReportResult::Probed => {
                 if head.liveness == Liveness::Live {
-                    self.parts.store.record_liveness(connection, head.number, Liveness::Suspect, "report", &act).await?;
+                    self.parts
+                        .store
+                        .record_liveness(connection, head.number, Liveness::Suspect, "report", &act)
+                        .await?;
                 }
                 self.probe(connection, &act).await?.version
             }
@@ -205,8 +212,7 @@ impl Services {
             let kind = self.why_no_head(merchant.id).await?;
             return Err(self.fail(&act, KIND, Some(merchant.id), Error::new(kind)).await);
         };
-        let event =
-            act.event(KIND, self.now()).merchant(merchant.id).version(head.connection.id, head.version.number);
+        let event = act.event(KIND, self.now()).merchant(merchant.id).version(head.connection.id, head.version.number);
         self.parts.auditor.record(event).await?;
         Ok(self.probe(head.connection.id, &act).await?.version)
     }
@@ -238,7 +244,12 @@ impl Services {
     }
 
     /// The head of a connection, for a caller that may do `A` to a merchant which it serves or may come to serve.
-    async fn head_for<A: Action>(&self, call: &Call, kind: EventKind, connection: ConnectionId) -> Result<(Version, Act)> {
+    async fn head_for<A: Action>(
+        &self,
+        call: &Call,
+        kind: EventKind,
+        connection: ConnectionId,
+    ) -> Result<(Version, Act)> {
         let policy = self.policy();
         for link in self.parts.store.open_links_of(connection).await? {
             let Some(merchant) = self.parts.store.merchant(&MerchantKey::Id(link.merchant)).await? else { continue };

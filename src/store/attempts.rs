@@ -19,18 +19,15 @@ const BY_ID: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_i
                      armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE id = $1";
 const OPEN: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, \
                     armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE settled_at_us IS NULL ORDER BY id";
-const OPEN_OF_MERCHANT: &str =
-    "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, armed_at_us, \
+const OPEN_OF_MERCHANT: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, armed_at_us, \
      changed_at_us, judge_at_us FROM attempts WHERE merchant_id = $1 AND settled_at_us IS NULL";
 // No conflict target: the code, the merchant and the connection may each refuse.
-const CLAIM: &str =
-    "INSERT INTO attempts (id, app_id, kind, merchant_id, connection_id, flow_id, code_hash, state, received_at_us, \
+const CLAIM: &str = "INSERT INTO attempts (id, app_id, kind, merchant_id, connection_id, flow_id, code_hash, state, received_at_us, \
      changed_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $8) ON CONFLICT DO NOTHING RETURNING id";
 const MOVE: &str = "UPDATE attempts SET state = $1, reason = $2, changed_at_us = $3, \
                     armed_at_us = COALESCE($4, armed_at_us), judge_at_us = $5, settled_at_us = $6 \
                     WHERE id = $7 AND state = $8 RETURNING id";
-const HEADS_OF_MERCHANT: &str =
-    "SELECT l.id, l.row_version, c.id AS connection_id, c.head_version \
+const HEADS_OF_MERCHANT: &str = "SELECT l.id, l.row_version, c.id AS connection_id, c.head_version \
      FROM links l JOIN connections c ON c.id = l.connection_id \
      WHERE l.merchant_id = $1 AND l.state <> 'closed' ORDER BY l.id";
 const SUSPECT: &str = "UPDATE token_versions SET liveness = 'suspect', evidence = 'in_doubt', evidence_at_us = $1 \

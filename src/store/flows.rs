@@ -19,16 +19,13 @@ pub(in crate::store) const STATEMENTS: &[&str] =
 
 const INVITATION: &str = "SELECT id, app_id, merchant_id, return_url, requested_by, leave, leave_connection, \
                           leave_version, created_at_us, expires_at_us, mac FROM invitations WHERE id = $1";
-const INSERT_INVITATION: &str =
-    "INSERT INTO invitations (id, app_id, merchant_id, return_url, requested_by, leave, leave_connection, \
+const INSERT_INVITATION: &str = "INSERT INTO invitations (id, app_id, merchant_id, return_url, requested_by, leave, leave_connection, \
      leave_version, created_at_us, expires_at_us, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const FLOW: &str = "SELECT id, app_id, invitation_id, state_hash, browser_hash, state, outcome, attempt_id, link_id, \
                     started_at_us, expires_at_us, mac FROM flows WHERE id = $1";
-const FLOW_BY_STATE: &str =
-    "SELECT id, app_id, invitation_id, state_hash, browser_hash, state, outcome, attempt_id, link_id, \
+const FLOW_BY_STATE: &str = "SELECT id, app_id, invitation_id, state_hash, browser_hash, state, outcome, attempt_id, link_id, \
      started_at_us, expires_at_us, mac FROM flows WHERE state_hash = $1";
-const INSERT_FLOW: &str =
-    "INSERT INTO flows (id, app_id, invitation_id, state_hash, browser_hash, state, started_at_us, expires_at_us, mac) \
+const INSERT_FLOW: &str = "INSERT INTO flows (id, app_id, invitation_id, state_hash, browser_hash, state, started_at_us, expires_at_us, mac) \
      VALUES ($1, $2, $3, $4, $5, 'pending', $6, $7, $8)";
 pub(in crate::store) const CONSUME: &str =
     "UPDATE flows SET state = 'working', attempt_id = $1 WHERE id = $2 AND state = 'pending' RETURNING id";
@@ -384,7 +381,10 @@ impl Store {
                 .outcome
                 .map(|outcome| FlowOutcome::parse(&outcome).ok_or(Error::Corrupt("flow outcome")))
                 .transpose()?,
-            attempt: row.attempt_id.map(|id| Ok::<_, Error>(AttemptId::from_bytes(blob(&id, "attempt id")?))).transpose()?,
+            attempt: row
+                .attempt_id
+                .map(|id| Ok::<_, Error>(AttemptId::from_bytes(blob(&id, "attempt id")?)))
+                .transpose()?,
             link: row.link_id.map(|id| Ok::<_, Error>(LinkId::from_bytes(blob(&id, "link id")?))).transpose()?,
             started_at: Timestamp::from_micros(row.started_at_us),
             expires_at: Timestamp::from_micros(row.expires_at_us),

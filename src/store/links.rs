@@ -30,11 +30,9 @@ const BY_ID: &str = "SELECT id, app_id, merchant_id, connection_id, state, flow_
                      row_version, mac FROM links WHERE id = $1";
 const OF_MERCHANT: &str = "SELECT id, app_id, merchant_id, connection_id, state, flow_id, created_at_us, changed_at_us, \
                            row_version, mac FROM links WHERE merchant_id = $1 ORDER BY id DESC";
-const OPEN_OF_CONNECTION: &str =
-    "SELECT id, app_id, merchant_id, connection_id, state, flow_id, created_at_us, changed_at_us, row_version, mac \
+const OPEN_OF_CONNECTION: &str = "SELECT id, app_id, merchant_id, connection_id, state, flow_id, created_at_us, changed_at_us, row_version, mac \
      FROM links WHERE connection_id = $1 AND state <> 'closed' ORDER BY id";
-const ACTIVE_OF_MERCHANT: &str =
-    "SELECT id, app_id, merchant_id, connection_id, state, flow_id, created_at_us, changed_at_us, row_version, mac \
+const ACTIVE_OF_MERCHANT: &str = "SELECT id, app_id, merchant_id, connection_id, state, flow_id, created_at_us, changed_at_us, row_version, mac \
      FROM links WHERE app_id = $1 AND merchant_id = $2 AND state = 'active'";
 const IDS_AFTER: &str = "SELECT id FROM links WHERE id > $1 ORDER BY id LIMIT $2";
 const INSERT: &str = "INSERT INTO links (id, app_id, merchant_id, connection_id, state, flow_id, created_at_us, \
@@ -43,8 +41,7 @@ const UPDATE: &str = "UPDATE links SET state = $1, changed_at_us = $2, row_versi
                       WHERE id = $5 AND row_version = $6";
 const CONNECTION_BY_ID: &str =
     "SELECT id, app_id, subject, role, head_version, created_at_us, mac FROM connections WHERE id = $1";
-const CONNECTION_BY_SUBJECT: &str =
-    "SELECT id, app_id, subject, role, head_version, created_at_us, mac FROM connections WHERE app_id = $1 AND subject = $2";
+const CONNECTION_BY_SUBJECT: &str = "SELECT id, app_id, subject, role, head_version, created_at_us, mac FROM connections WHERE app_id = $1 AND subject = $2";
 const INSERT_CONNECTION: &str = "INSERT INTO connections (id, app_id, subject, role, head_version, created_at_us, mac) \
                                  VALUES ($1, $2, $3, $4, 0, $5, $6)";
 
@@ -98,8 +95,7 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] when a row does not belong to its MAC.
     pub async fn links(&self, merchant: MerchantId) -> Result<Vec<Link>> {
-        let rows: Vec<LinkRow> =
-            on_db!(read self, pool => sqlx::query_as(OF_MERCHANT).bind(&merchant.as_bytes()[..]).fetch_all(pool).await)?;
+        let rows: Vec<LinkRow> = on_db!(read self, pool => sqlx::query_as(OF_MERCHANT).bind(&merchant.as_bytes()[..]).fetch_all(pool).await)?;
         rows.into_iter().map(|row| self.check_link(row)).collect()
     }
 

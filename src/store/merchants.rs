@@ -22,8 +22,7 @@ const PAGE: &str =
 const INSERT: &str = "INSERT INTO merchants (id, external_id, labels, created_at_us, mac) VALUES ($1, $2, $3, $4, $5) \
                       ON CONFLICT DO NOTHING RETURNING id";
 const PRIVATE: &str = "SELECT epoch, salt, ciphertext FROM merchant_private WHERE merchant_id = $1";
-const UPSERT_PRIVATE: &str =
-    "INSERT INTO merchant_private (merchant_id, email_index, epoch, salt, ciphertext, changed_at_us) \
+const UPSERT_PRIVATE: &str = "INSERT INTO merchant_private (merchant_id, email_index, epoch, salt, ciphertext, changed_at_us) \
      VALUES ($1, $2, $3, $4, $5, $6) \
      ON CONFLICT (merchant_id) DO UPDATE SET email_index = excluded.email_index, epoch = excluded.epoch, \
      salt = excluded.salt, ciphertext = excluded.ciphertext, changed_at_us = excluded.changed_at_us";
@@ -95,8 +94,7 @@ impl Store {
     /// [`Error::Corrupt`] when a row does not belong to its MAC.
     pub async fn merchants_after(&self, after: Option<MerchantId>, limit: u32) -> Result<Vec<Merchant>> {
         let after = after.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
-        let rows: Vec<MerchantRow> =
-            on_db!(read self, pool => sqlx::query_as(PAGE).bind(&after[..]).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<MerchantRow> = on_db!(read self, pool => sqlx::query_as(PAGE).bind(&after[..]).bind(i64::from(limit)).fetch_all(pool).await)?;
         rows.into_iter().map(|row| self.check_merchant(row)).collect()
     }
 
@@ -105,8 +103,7 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] when the row has not the form we wrote.
     pub async fn private(&self, merchant: MerchantId) -> Result<Option<SealedBytes>> {
-        let row: Option<SealedRow> =
-            on_db!(read self, pool => sqlx::query_as(PRIVATE).bind(&merchant.as_bytes()[..]).fetch_optional(pool).await)?;
+        let row: Option<SealedRow> = on_db!(read self, pool => sqlx::query_as(PRIVATE).bind(&merchant.as_bytes()[..]).fetch_optional(pool).await)?;
         row.map(SealedRow::into_domain).transpose()
     }
 

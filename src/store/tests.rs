@@ -563,7 +563,8 @@ async fn every_statement_prepares() {
         tokens::STATEMENTS,
         trail::STATEMENTS,
     ]
-    .concat() {
+    .concat()
+    {
         if let Err(error) = write.prepare(statement.into_sql_str()).await {
             panic!("{statement}: {error}");
         }

@@ -79,8 +79,7 @@ const LIVE_ELSEWHERE: &str = "SELECT c.id FROM connections c \
                               ORDER BY v.evidence_at_us DESC LIMIT 1";
 const LAST_VERSION: &str =
     "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM token_versions WHERE connection_id = $1";
-const INSERT: &str =
-    "INSERT INTO token_versions (connection_id, version, issued_kind, cause, attempt_id, fingerprint, stored_at_us, mac, \
+const INSERT: &str = "INSERT INTO token_versions (connection_id, version, issued_kind, cause, attempt_id, fingerprint, stored_at_us, mac, \
      permanent, expires_at_us, liveness, evidence, evidence_at_us) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7)";
 const INSERT_SECRET: &str =
@@ -220,8 +219,7 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] when the row does not belong to its MAC.
     pub async fn head(&self, connection: ConnectionId) -> Result<Option<Version>> {
-        let row: Option<VersionRow> =
-            on_db!(read self, pool => sqlx::query_as(HEAD).bind(&connection.as_bytes()[..]).fetch_optional(pool).await)?;
+        let row: Option<VersionRow> = on_db!(read self, pool => sqlx::query_as(HEAD).bind(&connection.as_bytes()[..]).fetch_optional(pool).await)?;
         row.map(|row| self.check_version(row)).transpose()
     }
 

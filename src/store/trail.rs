@@ -198,7 +198,7 @@ impl Store {
     /// [`Error::Conflict`] if the trail was closed; [`Error::Limit`] for more than [`cbor::EVENTS_MAX`] events or too many bytes;
     /// [`Error::Corrupt`] if the head read back is neither of the two it can be; the database's.
     pub async fn append_reads(&self, trail: &mut ReadTrail, events: Vec<Event>) -> Result<TrailHead, Error> {
-        self.settle(trail).await?;
+        self.find_outcome(trail).await?;
         if events.is_empty() {
             return Ok(trail.head);
         }
@@ -245,7 +245,7 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] if it is closed already; the database's.
     pub async fn close_read_trail(&self, mut trail: ReadTrail) -> Result<(), Error> {
-        self.settle(&mut trail).await?;
+        self.find_outcome(&mut trail).await?;
         self.close_trail(trail.head, CLOSED).await
     }
 
@@ -311,7 +311,7 @@ impl Store {
     }
 
     /// Finds out whether a commit of unknown outcome took place.
-    async fn settle(&self, trail: &mut ReadTrail) -> Result<(), Error> {
+    async fn find_outcome(&self, trail: &mut ReadTrail) -> Result<(), Error> {
         let Some(pending) = trail.pending else { return Ok(()) };
         let id = trail.head.trail;
         // In a write transaction: behind whatever the cancelled one is still doing.

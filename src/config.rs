@@ -1,8 +1,9 @@
-//! Typed configuration of `serve`: a TOML file, overridden by environment variables, validated once, all faults at once.
+//! Typed configuration of `serve`: a TOML file, overridden by environment variables, validated once, all faults at
+//! once.
 //!
-//! Each variable is `STRONGROOM_`, then the key in upper case with dots as underscores; lists are comma separated there.
-//! Secrets are file references only, and files that hold secrets must be closed to everybody but their owner. No fault ever
-//! quotes a value. Layers do not see this type: the composition root hands them plain arguments.
+//! Each variable is `STRONGROOM_`, then the key in upper case with dots as underscores; lists are comma separated
+//! there. Secrets are file references only, and files that hold secrets must be closed to everybody but their owner. No
+//! fault ever quotes a value. Layers do not see this type: the composition root hands them plain arguments.
 
 mod check;
 mod read;
@@ -140,8 +141,8 @@ pub struct PublicConfig {
     pub cert_file: PathBuf,
     /// Its private key, PEM.
     pub key_file: PathBuf,
-    /// Where a merchant may be sent back to. Each ends in a slash, so that a parsed and serialised URL that begins with one of
-    /// them is permitted, and no other host or half path segment slips through.
+    /// Where a merchant may be sent back to. Each ends in a slash, so that a parsed and serialised URL that begins with
+    /// one of them is permitted, and no other host or half path segment slips through.
     pub return_urls: Vec<String>,
 }
 
@@ -182,8 +183,8 @@ pub struct LogConfig {
 }
 
 impl Config {
-    /// Reads and validates everything: the text of the file, if there is one, overridden by the source. Looks at the files that are
-    /// named, without reading them.
+    /// Reads and validates everything: the text of the file, if there is one, overridden by the source. Looks at the
+    /// files that are named, without reading them.
     ///
     /// # Errors
     /// Every fault there is. A file that is no TOML has only its syntax errors reported.
@@ -277,8 +278,8 @@ impl Config {
         })
     }
 
-    /// `Some(None)` when there is no override. The URLs come with the environment rule: an override in production would send
-    /// real credentials somewhere else.
+    /// `Some(None)` when there is no override. The URLs come with the environment rule: an override in production would
+    /// send real credentials somewhere else.
     fn provider(reader: &mut Reader<'_>, environment: Option<Environment>) -> Option<Option<ProviderOverride>> {
         let api = reader.optional("provider.api", check::loopback_url)?;
         let ui = reader.optional("provider.ui", check::loopback_url)?;

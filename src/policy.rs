@@ -1,11 +1,12 @@
 //! Who may do what to which merchants: a file of grants, evaluated in memory, and the decision as a value.
 //!
-//! Whatever no grant permits is denied. A decision to permit is a [`Grant`], typed by its [`Action`]; only this layer can
-//! make one, so that a function that takes a `Grant<ReadToken>` cannot be reached without the check. Of several grants that
-//! permit the same, the first in the file decides, so that the same file always names the same grant in the audit.
+//! Whatever no grant permits is denied. A decision to permit is a [`Grant`], typed by its [`Action`]; only this layer
+//! can make one, so that a function that takes a `Grant<ReadToken>` cannot be reached without the check. Of several
+//! grants that permit the same, the first in the file decides, so that the same file always names the same grant in the
+//! audit.
 //!
-//! An evaluation looks the caller up in two hash tables and never scans the file. Nothing is cached: a reload takes effect
-//! with the next evaluation. This layer loads no merchant and writes no audit; its callers do.
+//! An evaluation looks the caller up in two hash tables and never scans the file. Nothing is cached: a reload takes
+//! effect with the next evaluation. This layer loads no merchant and writes no audit; its callers do.
 
 mod action;
 mod duration;
@@ -48,7 +49,8 @@ pub enum Resource<'a> {
         /// Its labels; of a merchant that does not exist yet, the ones it is to get.
         labels: &'a [Label],
     },
-    /// The deployment as a whole: the audit, an explanation, a list of all merchants. Only a grant for all merchants permits it.
+    /// The deployment as a whole: the audit, an explanation, a list of all merchants. Only a grant for all merchants
+    /// permits it.
     Deployment,
 }
 
@@ -187,8 +189,8 @@ impl Policy {
         Ok(Grant { line, scope, policy: self.hash, action: PhantomData })
     }
 
-    /// Whether the caller has any grant in force with this action, for whatever merchant. Who has none may be told so before
-    /// anything is looked up; who has one gets the same answer for "not yours" and "not there".
+    /// Whether the caller has any grant in force with this action, for whatever merchant. Who has none may be told so
+    /// before anything is looked up; who has one gets the same answer for "not yours" and "not there".
     pub fn may_ever<A: Action>(&self, caller: &CallerId, now: Timestamp) -> bool {
         self.about(caller).any(|(_, line)| line.names(A::NAME) && line.in_force(now))
     }
@@ -196,8 +198,8 @@ impl Policy {
     /// The grants whose caller matches, each with its place in the file; in no particular order.
     fn about<'p>(&'p self, caller: &CallerId) -> impl Iterator<Item = (usize, &'p Arc<GrantLine>)> {
         let text = caller.as_str();
-        // The caller's own text and each of its prefixes that end before a slash: `spiffe://d`, `spiffe://d/a`, …. The two
-        // slashes of the scheme give keys that no pattern has.
+        // The caller's own text and each of its prefixes that end before a slash: `spiffe://d`, `spiffe://d/a`, …. The
+        // two slashes of the scheme give keys that no pattern has.
         let ends = text.match_indices('/').filter_map(|(end, _)| text.get(..end));
         let below: Vec<&Vec<usize>> = ends.filter_map(|prefix| self.below.get(prefix)).collect();
         let places = self.exact.get(text).into_iter().chain(below).flatten();

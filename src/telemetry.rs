@@ -32,8 +32,8 @@ pub enum TelemetryError {
     AlreadySet,
 }
 
-/// Sets up the log of the process, and the panic hook with it. Once, before anything else runs. The filter is a level or directives
-/// like `info,strongroom=debug`.
+/// Sets up the log of the process, and the panic hook with it. Once, before anything else runs. The filter is a level
+/// or directives like `info,strongroom=debug`.
 ///
 /// # Errors
 /// [`TelemetryError`]; then nothing is set up.
@@ -50,10 +50,12 @@ pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Replaces the panic hook by one that prints the place only: payloads may carry whatever a value's `Debug` shows (KEY-44).
+/// Replaces the panic hook by one that prints the place only: payloads may carry whatever a value's `Debug` shows
+/// (KEY-44).
 pub fn hide_panic_payloads() {
     panic::set_hook(Box::new(|info| {
-        // Not through the log: the panic may have come from there. A standard error that is gone is no reason to panic again.
+        // Not through the log: the panic may have come from there. A standard error that is gone is no reason to panic
+        // again.
         let _ = writeln!(std::io::stderr().lock(), "{}", PanicNotice(info.location()));
     }));
 }

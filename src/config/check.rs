@@ -1,4 +1,5 @@
-//! What each value must be. Each check gets the text and says what is wrong and how to mend it, never what the text was.
+//! What each value must be. Each check gets the text and says what is wrong and how to mend it, never what the text
+//! was.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;

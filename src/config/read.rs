@@ -201,7 +201,8 @@ impl<'s> Reader<'s> {
         self.file.get(key).map(|(_, line)| format!("line {line}"))
     }
 
-    /// Enters the values of a table by their full key; a key that is neither known nor on the way to a known one is a fault.
+    /// Enters the values of a table by their full key; a key that is neither known nor on the way to a known one is a
+    /// fault.
     fn flatten(&mut self, text: &str, above: &str, table: &DeTable<'_>, keys: &[&str]) {
         for (name, value) in table {
             let key = format!("{above}{}", name.get_ref());

@@ -1,8 +1,8 @@
 //! Who calls: from a verified TLS peer to a [`Caller`], once per connection. Nothing else may build a `Caller`.
 //!
 //! rustls has checked the chain, the dates and the signature before this is asked; this adds the rules of the SPIFFE
-//! X509-SVID specification for leaf certificates (§4 and §5.2) and our own list of trust domains. It decides who somebody is, never what they
-//! may do.
+//! X509-SVID specification for leaf certificates (§4 and §5.2) and our own list of trust domains. It decides who
+//! somebody is, never what they may do.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -56,8 +56,8 @@ impl Caller {
         self.0.generation
     }
 
-    /// Whether the identity still holds: the certificate has not ended, and the certificate authorities loaded since the
-    /// handshake, if any, still vouch for it.
+    /// Whether the identity still holds: the certificate has not ended, and the certificate authorities loaded since
+    /// the handshake, if any, still vouch for it.
     ///
     /// # Errors
     /// [`CallerError::Expired`], [`CallerError::Untrusted`].

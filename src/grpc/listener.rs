@@ -1,9 +1,9 @@
-//! TCP accept and TLS handshake of our own: deadlines, a cap on connections, certificates that reload, the peer's identity
-//! checked once per connection.
+//! TCP accept and TLS handshake of our own: deadlines, a cap on connections, certificates that reload, the peer's
+//! identity checked once per connection.
 //!
-//! The stream of ready connections goes to `serve_with_incoming` (gRPC, client certificates required) or to an HTTP server (the
-//! public listener, server TLS only). No connection without TLS ever comes out of it. A connection that breaks a rule is closed
-//! here and reported by a bounded channel: knocking cannot slow the accept loop down.
+//! The stream of ready connections goes to `serve_with_incoming` (gRPC, client certificates required) or to an HTTP
+//! server (the public listener, server TLS only). No connection without TLS ever comes out of it. A connection that
+//! breaks a rule is closed here and reported by a bounded channel: knocking cannot slow the accept loop down.
 
 mod tls;
 
@@ -173,7 +173,8 @@ impl Rejections {
     }
 }
 
-/// Connections with their handshake done and their peer admitted. Dropping it ends the accept loop, not the connections.
+/// Connections with their handshake done and their peer admitted. Dropping it ends the accept loop, not the
+/// connections.
 #[derive(Debug)]
 pub struct Incoming<I> {
     ready: mpsc::Receiver<Connection<I>>,

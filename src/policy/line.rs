@@ -19,7 +19,8 @@ pub enum CallerPattern {
 }
 
 impl CallerPattern {
-    /// Whether the caller is meant. Whole path segments only: `…/pay/*` means neither `…/payments/x` nor `…/pay` itself.
+    /// Whether the caller is meant. Whole path segments only: `…/pay/*` means neither `…/payments/x` nor `…/pay`
+    /// itself.
     pub fn matches(&self, caller: &CallerId) -> bool {
         match self {
             Self::Exact(exact) => exact == caller,

@@ -266,6 +266,24 @@ async fn nothing_but_h2_over_tls_gets_in() {
 }
 
 #[tokio::test]
+async fn no_session_is_ever_resumed() {
+    let mut site = site().await;
+    let identity = site.callers.issue(&svid(ID));
+    for versions in [&[&version::TLS13], &[&version::TLS12]] {
+        let connector = TlsConnector::from(Arc::new(site.client(Some(&identity), versions)));
+        for _ in 0..2 {
+            let tcp = TcpStream::connect(site.addr).await.unwrap();
+            let mut io = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap();
+            let mut connection = tokio::time::timeout(PATIENCE, site.incoming.next()).await.unwrap().unwrap();
+            // Tickets of TLS 1.3 would come before the first byte.
+            connection.write_all(b"x").await.unwrap();
+            io.read_exact(&mut [0; 1]).await.unwrap();
+            assert_eq!(io.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_slow_handshake_is_cut_and_one_that_goes_away_is_noticed() {
     let mut site = Site::open(Limits { handshake_deadline: Duration::from_millis(50), ..Limits::default() }).await;
     let mut silent = TcpStream::connect(site.addr).await.unwrap();

@@ -1,7 +1,7 @@
 //! The certificates of a listener: loaded from files, checked as a whole, replaced while the process runs.
 //!
-//! TLS 1.3 and 1.2 with ECDHE and AEAD suites only, by aws-lc. No session resumption: a resumed session would carry an identity
-//! that nobody verified under the current bundle.
+//! TLS 1.3 and 1.2 with ECDHE and AEAD suites only, by aws-lc. No session resumption: a resumed session would carry an
+//! identity that nobody verified under the current bundle.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -74,7 +74,8 @@ struct Loaded {
 }
 
 impl Tls {
-    /// Loads the files. Reads the disk: call it at start or on a thread that may block. The clock decides which certificates are valid.
+    /// Loads the files. Reads the disk: call it at start or on a thread that may block. The clock decides which
+    /// certificates are valid.
     ///
     /// # Errors
     /// The first file that cannot be used, and why.
@@ -145,7 +146,8 @@ impl Handshake {
         &self.loaded.config
     }
 
-    /// A client that offers other protocols was refused by rustls; one that offers none may only come to the public listener.
+    /// A client that offers other protocols was refused by rustls; one that offers none may only come to the public
+    /// listener.
     pub(super) fn speaks_our_protocol(&self, tls: &ServerConnection) -> bool {
         self.loaded.verifier.is_none() || tls.alpn_protocol() == Some(ALPN_GRPC)
     }

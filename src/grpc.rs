@@ -1,4 +1,138 @@
-//! The internal gRPC API: who calls, what is asked, what is answered. Converts and delegates; decides nothing.
+//! The gRPC API: an accept loop of our own, limits that are set and not inherited, and handlers that convert, call and convert.
+//!
+//! Who calls is established once per connection ([`auth`]); what they may do is decided in `service`. Errors reach the wire
+//! through [`status`] only.
 
 pub mod auth;
 pub mod listener;
+
+mod admin;
+mod audit;
+mod convert;
+mod onboarding;
+mod status;
+mod tokens;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::Status;
+use tonic::transport::Server;
+
+use self::auth::Caller;
+use self::listener::Incoming;
+use crate::domain::ambient::{Clock, Entropy};
+use crate::domain::id::CallId;
+use crate::service::{Call, Error, Kind, Services};
+use crate::v1;
+use crate::v1::admin_service_server::AdminServiceServer;
+use crate::v1::audit_service_server::AuditServiceServer;
+use crate::v1::onboarding_service_server::OnboardingServiceServer;
+use crate::v1::token_service_server::TokenServiceServer;
+
+/// Largest message either way: requests are a few hundred bytes, the largest answer is a page of merchants. tonic's own limits
+/// are 4 MiB in and none out.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest request.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Requests at a time on one connection. tonic announces no limit unless it is set.
+const STREAMS_MAX: u32 = 64;
+/// Resets that we make before the connection is closed (CVE-2025-8671). tonic switches the limit off unless it is set.
+const LOCAL_RESETS_MAX: usize = 256;
+/// Resets of the peer that wait before the connection is closed (CVE-2023-44487).
+const PENDING_RESETS_MAX: usize = 20;
+/// Largest header block.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Largest frame.
+const FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// How often an idle connection is asked whether it lives…
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// …and how long it may take to answer.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this long a connection is asked to go, so that certificates and load move on…
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(15 * 60);
+/// …and after this long it is closed.
+const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(2 * 60);
+/// Longest call: a probe that has to confirm a death, twice over.
+const CALL_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest call that asks nobody but our own database.
+const READ_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What every handler stands on.
+#[derive(Clone)]
+struct Desk {
+    services: Services,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Desk {
+    /// The call that a request is: refused unless its connection carries a caller that is still valid.
+    fn call<T>(&self, request: &tonic::Request<T>) -> Result<Call, Status> {
+        let id = CallId::generate(&*self.clock, &*self.entropy);
+        let caller = auth::caller(request, self.clock.now())
+            .map_err(|fault| status::of(&Error::new(Kind::Unauthenticated).because(fault.to_string()), id))?;
+        Ok(Call { id, caller: caller.id().clone(), origin: Some(caller.origin()) })
+    }
+
+    /// Carries out a call that asks the provider.
+    async fn run<T>(&self, call: &Call, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
+        within(CALL_DEADLINE, work).await.map_err(|error| status::of(&error, call.id))
+    }
+
+    /// Carries out a call that asks nobody but our own database.
+    async fn read<T>(&self, call: &Call, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
+        within(READ_DEADLINE, work).await.map_err(|error| status::of(&error, call.id))
+    }
+}
+
+async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(deadline, work)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Kind::StoreUnavailable).because("deadline passed").retry_after(deadline)))
+}
+
+/// Serves the API to connections that carry a caller, until `stop` resolves; then answers what is under way and ends.
+///
+/// # Errors
+/// When the server cannot go on: never because of one connection.
+pub async fn serve(
+    services: Services,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    incoming: Incoming<Caller>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let desk = Desk { services, clock, entropy };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<TokenServiceServer<tokens::Tokens>>().await;
+    health.set_serving::<OnboardingServiceServer<onboarding::Onboarding>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    macro_rules! limited {
+        ($service:expr) => {
+            $service.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+        };
+    }
+    Server::builder()
+        .max_concurrent_streams(Some(STREAMS_MAX))
+        .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+        .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+        .max_frame_size(Some(FRAME_BYTES_MAX))
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_connection_age(CONNECTION_AGE_MAX)
+        .max_connection_age_grace(CONNECTION_AGE_GRACE)
+        .add_service(limited!(OnboardingServiceServer::new(onboarding::Onboarding(desk.clone()))))
+        .add_service(limited!(TokenServiceServer::new(tokens::Tokens(desk.clone()))))
+        .add_service(limited!(AuditServiceServer::new(audit::Audit(desk.clone()))))
+        .add_service(limited!(AdminServiceServer::new(admin::Admin(desk))))
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(incoming, stop)
+        .await?;
+    Ok(())
+}

@@ -31,9 +31,12 @@ use crate::domain::token::Capabilities;
 use crate::domain::trail::{Act, EventKind, Outcome};
 use crate::policy::{Action, Grant, Policy, ReadMerchant, Resource, SharedPolicy};
 use crate::provider::Client;
-use crate::store::{MerchantKey, Request, Store};
+use crate::store::{Request, Store};
 use crate::vault::Vault;
 
+// What the interface of the service speaks of, so that its users need not know the layers below.
+pub use crate::policy::ActionName;
+pub use crate::store::{FlowOutcome, MerchantKey, Resolution, TrailKind};
 pub use access::{AccessQuestion, AccessReport, GrantView};
 pub use audit::Auditor;
 pub use error::{Error, Kind, Result};

@@ -1,0 +1,163 @@
+//! Conversions that several handlers share.
+
+use std::str::FromStr;
+
+use crate::domain::ambient::Timestamp;
+use crate::domain::attempt::AttemptState;
+use crate::domain::id::{BadId, ConnectionId, MerchantId, TokenVersion};
+use crate::domain::merchant::LinkState;
+use crate::domain::name::{ExternalId, FieldError};
+use crate::domain::token::{IssuedKind, Liveness, Version};
+use crate::service::{Error, LinkView, MerchantView, NextAction};
+use crate::service::MerchantKey;
+use crate::v1;
+
+/// Page size when the caller names none…
+const PAGE_SIZE_DEFAULT: usize = 50;
+/// …and at most.
+const PAGE_SIZE_MAX: usize = 100;
+
+pub(super) fn id<T: FromStr<Err = BadId>>(field: &str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|bad: BadId| FieldError::new(field, bad.to_string()).into())
+}
+
+/// `merchant_id` or `external_id`, exactly one.
+pub(super) fn merchant_key(merchant_id: Option<&str>, external_id: Option<&str>) -> Result<MerchantKey, Error> {
+    match (merchant_id, external_id) {
+        (Some(text), None) => Ok(MerchantKey::Id(id::<MerchantId>("merchant_id", text)?)),
+        (None, Some(text)) => Ok(MerchantKey::External(ExternalId::parse(text)?)),
+        _ => Err(FieldError::new("merchant", "name it by merchant_id or external_id").into()),
+    }
+}
+
+pub(super) fn version_ref(
+    field: &str,
+    wanted: &v1::TokenVersionRef,
+) -> Result<(ConnectionId, TokenVersion), Error> {
+    if wanted.version == 0 {
+        return Err(FieldError::new(format!("{field}.version"), "must be 1 or more").into());
+    }
+    Ok((id(&format!("{field}.connection_id"), &wanted.connection_id)?, TokenVersion(wanted.version)))
+}
+
+pub(super) fn page_size(wanted: i32) -> Result<usize, Error> {
+    match usize::try_from(wanted) {
+        Ok(0) => Ok(PAGE_SIZE_DEFAULT),
+        Ok(size) => Ok(size.min(PAGE_SIZE_MAX)),
+        Err(_) => Err(FieldError::new("page_size", "must not be negative").into()),
+    }
+}
+
+pub(super) fn time(at: Timestamp) -> prost_types::Timestamp {
+    let micros = at.as_micros();
+    let nanos = micros.rem_euclid(1_000_000).saturating_mul(1_000);
+    prost_types::Timestamp { seconds: at.as_unix_seconds(), nanos: i32::try_from(nanos).unwrap_or(0) }
+}
+
+pub(super) fn reference(version: &Version) -> v1::TokenVersionRef {
+    v1::TokenVersionRef { connection_id: version.connection.to_string(), version: version.number.0 }
+}
+
+pub(super) const fn liveness(liveness: Liveness) -> v1::Liveness {
+    match liveness {
+        Liveness::Live => v1::Liveness::Live,
+        Liveness::Suspect => v1::Liveness::Suspect,
+        Liveness::Dead => v1::Liveness::Dead,
+        Liveness::Expired => v1::Liveness::Expired,
+        Liveness::InsufficientScope => v1::Liveness::InsufficientScope,
+    }
+}
+
+pub(super) fn version(version: &Version, head: bool) -> v1::TokenVersion {
+    v1::TokenVersion {
+        r#ref: Some(reference(version)),
+        head,
+        issued_kind: match version.issued_kind {
+            IssuedKind::Temporary => v1::IssuedKind::Temporary,
+            IssuedKind::Permanent => v1::IssuedKind::Permanent,
+        }
+        .into(),
+        cause: version.cause.clone(),
+        attempt_id: version.attempt.to_string(),
+        store_time: Some(time(version.stored_at)),
+        expire_time: version.expires_at.map(time),
+        liveness: liveness(version.liveness).into(),
+        evidence_time: Some(time(version.evidence_at)),
+        evidence: version.evidence.clone(),
+        fingerprint: version.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+pub(super) fn link(view: &LinkView) -> v1::Link {
+    v1::Link {
+        link_id: view.link.id.to_string(),
+        merchant_id: view.link.merchant.to_string(),
+        connection_id: view.link.connection.to_string(),
+        subject: view.subject.to_string(),
+        state: match view.link.state {
+            LinkState::Active => v1::LinkState::Active,
+            LinkState::Held => v1::LinkState::Held,
+            LinkState::Closed => v1::LinkState::Closed,
+        }
+        .into(),
+        create_time: Some(time(view.link.created_at)),
+        head: view.head.as_ref().map(|head| version(head, true)),
+        shared: view.shared,
+    }
+}
+
+pub(super) fn merchant(view: &MerchantView) -> v1::Merchant {
+    v1::Merchant {
+        merchant_id: view.merchant.id.to_string(),
+        external_id: view.merchant.external_id.to_string(),
+        labels: view.merchant.labels.iter().map(ToString::to_string).collect(),
+        create_time: Some(time(view.merchant.created_at)),
+        links: view.links.iter().map(link).collect(),
+        open_attempt: view.open_attempt.as_ref().map(|attempt| v1::OpenAttempt {
+            attempt_id: attempt.id.to_string(),
+            state: attempt_state(attempt.state).into(),
+            since_time: Some(time(attempt.changed_at)),
+            judge_time: attempt.judge_at.map(time),
+        }),
+        next_action: next_action(view.next_action).into(),
+        next_action_text: view.next_action.text().to_owned(),
+    }
+}
+
+const fn attempt_state(state: AttemptState) -> v1::AttemptState {
+    match state {
+        AttemptState::Received => v1::AttemptState::Received,
+        AttemptState::Armed => v1::AttemptState::Armed,
+        AttemptState::Committed => v1::AttemptState::Committed,
+        AttemptState::Refused => v1::AttemptState::Refused,
+        AttemptState::NotSent => v1::AttemptState::NotSent,
+        AttemptState::Rejected => v1::AttemptState::Rejected,
+        AttemptState::InDoubt => v1::AttemptState::InDoubt,
+        AttemptState::Lost => v1::AttemptState::Lost,
+        AttemptState::NotApplied => v1::AttemptState::NotApplied,
+        AttemptState::Late => v1::AttemptState::Late,
+    }
+}
+
+const fn next_action(action: NextAction) -> v1::NextAction {
+    match action {
+        NextAction::None => v1::NextAction::None,
+        NextAction::Connect => v1::NextAction::Connect,
+        NextAction::Confirm => v1::NextAction::Confirm,
+        NextAction::Reconnect => v1::NextAction::Reconnect,
+        NextAction::Wait => v1::NextAction::Wait,
+    }
+}
+
+/// The filter by next action: unspecified means any.
+pub(super) fn wanted_action(number: i32) -> Result<Option<NextAction>, Error> {
+    match v1::NextAction::try_from(number) {
+        Ok(v1::NextAction::Unspecified) => Ok(None),
+        Ok(v1::NextAction::None) => Ok(Some(NextAction::None)),
+        Ok(v1::NextAction::Connect) => Ok(Some(NextAction::Connect)),
+        Ok(v1::NextAction::Confirm) => Ok(Some(NextAction::Confirm)),
+        Ok(v1::NextAction::Reconnect) => Ok(Some(NextAction::Reconnect)),
+        Ok(v1::NextAction::Wait) => Ok(Some(NextAction::Wait)),
+        Err(_) => Err(FieldError::new("next_action", "must be a value of the enum").into()),
+    }
+}

@@ -1,0 +1,160 @@
+//! TokenService: convert, call, convert.
+
+use tonic::{Request, Response, Status};
+
+use super::{Desk, convert};
+use crate::domain::id::ConnectionId;
+use crate::domain::name::{FieldError, RequestId, Subject};
+use crate::service::{Error, Owner, ProviderReport, ReleasedToken, ReportResult};
+use crate::v1;
+use crate::v1::token_service_server::TokenService;
+
+/// Longest description of a provider's error: recorded ones are under 150 characters.
+const DESCRIPTION_CHARS_MAX: usize = 500;
+/// Longest error code.
+const CODE_BYTES_MAX: usize = 16;
+
+pub(super) struct Tokens(pub(super) Desk);
+
+#[tonic::async_trait]
+impl TokenService for Tokens {
+    async fn get_access_token(
+        &self,
+        request: Request<v1::GetAccessTokenRequest>,
+    ) -> Result<Response<v1::GetAccessTokenResponse>, Status> {
+        use v1::get_access_token_request::Owner as Wanted;
+        let call = self.0.call(&request)?;
+        let request = request.into_inner();
+        let work = async {
+            let owner = match &request.owner {
+                Some(Wanted::MerchantId(id)) => Owner::Merchant(convert::merchant_key(Some(id), None)?),
+                Some(Wanted::ExternalId(id)) => Owner::Merchant(convert::merchant_key(None, Some(id))?),
+                Some(Wanted::Subject(subject)) => Owner::Subject(Subject::parse(subject)?),
+                None => return Err(FieldError::new("owner", "name it by merchant_id, external_id or subject").into()),
+            };
+            let min = request.min_version.as_ref().map(|min| convert::version_ref("min_version", min)).transpose()?;
+            self.0.services.read_token(&call, &owner, min).await
+        };
+        let released = self.0.read(&call, work).await?;
+        Ok(Response::new(into_reply(released)))
+    }
+
+    async fn report_provider_error(
+        &self,
+        request: Request<v1::ReportProviderErrorRequest>,
+    ) -> Result<Response<v1::ReportProviderErrorResponse>, Status> {
+        let call = self.0.call(&request)?;
+        let request = request.into_inner();
+        let work = async { self.0.services.report_provider_error(&call, &report(request)?).await };
+        let (result, head) = self.0.run(&call, work).await?;
+        Ok(Response::new(v1::ReportProviderErrorResponse {
+            result: match result {
+                ReportResult::NewerVersion => v1::ReportResult::NewerVersion,
+                ReportResult::NotAboutToken => v1::ReportResult::NotAboutToken,
+                ReportResult::Probed => v1::ReportResult::Probed,
+            }
+            .into(),
+            head: Some(convert::version(&head, true)),
+        }))
+    }
+
+    async fn verify_token(
+        &self,
+        request: Request<v1::VerifyTokenRequest>,
+    ) -> Result<Response<v1::VerifyTokenResponse>, Status> {
+        use v1::verify_token_request::Merchant;
+        let call = self.0.call(&request)?;
+        let request = request.into_inner();
+        let work = async {
+            RequestId::parse(&request.request_id)?;
+            let key = match &request.merchant {
+                Some(Merchant::MerchantId(id)) => convert::merchant_key(Some(id), None)?,
+                Some(Merchant::ExternalId(id)) => convert::merchant_key(None, Some(id))?,
+                None => convert::merchant_key(None, None)?,
+            };
+            self.0.services.verify_token(&call, &key).await
+        };
+        let head = self.0.run(&call, work).await?;
+        Ok(Response::new(v1::VerifyTokenResponse { head: Some(convert::version(&head, true)) }))
+    }
+
+    async fn list_token_versions(
+        &self,
+        request: Request<v1::ListTokenVersionsRequest>,
+    ) -> Result<Response<v1::ListTokenVersionsResponse>, Status> {
+        use v1::list_token_versions_request::Merchant;
+        let call = self.0.call(&request)?;
+        let request = request.into_inner();
+        let work = async {
+            let key = match &request.merchant {
+                Some(Merchant::MerchantId(id)) => convert::merchant_key(Some(id), None)?,
+                Some(Merchant::ExternalId(id)) => convert::merchant_key(None, Some(id))?,
+                None => convert::merchant_key(None, None)?,
+            };
+            let size = convert::page_size(request.page_size)?;
+            let after = after(&request.page_token)?;
+            let versions = self.0.services.token_versions(&call, &key).await?;
+            Ok((versions, size, after))
+        };
+        let (versions, size, after) = self.0.read(&call, work).await?;
+        let mut page = versions.iter().skip_while(|(version, _)| {
+            after.is_some_and(|(connection, number)| (version.connection, version.number.0) != (connection, number))
+        });
+        if after.is_some() {
+            page.next();
+        }
+        let mut versions: Vec<_> =
+            page.take(size.saturating_add(1)).map(|(version, head)| convert::version(version, *head)).collect();
+        let more = versions.len() > size;
+        versions.truncate(size);
+        let last = versions.last().filter(|_| more).and_then(|version| version.r#ref.as_ref());
+        let next_page_token = last.map(|last| format!("{}:{}", last.connection_id, last.version)).unwrap_or_default();
+        Ok(Response::new(v1::ListTokenVersionsResponse { versions, next_page_token }))
+    }
+}
+
+/// The only call of `expose` outside vault and provider: the token enters the one message that may carry it.
+fn into_reply(released: ReleasedToken) -> v1::GetAccessTokenResponse {
+    v1::GetAccessTokenResponse {
+        access_token: released.token.expose().to_owned(),
+        version: Some(convert::reference(&released.version)),
+        liveness: convert::liveness(released.version.liveness).into(),
+        evidence_time: Some(convert::time(released.version.evidence_at)),
+        cache_until_time: released.cache_until.map(convert::time),
+        expire_time: released.version.expires_at.map(convert::time),
+        merchant_id: released.merchant.to_string(),
+        subject: released.subject.to_string(),
+    }
+}
+
+fn report(request: v1::ReportProviderErrorRequest) -> Result<ProviderReport, Error> {
+    let version = request.version.as_ref().ok_or_else(|| FieldError::new("version", "must be given"))?;
+    let code = request.error_code.as_str();
+    if code.len() > CODE_BYTES_MAX || !code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err(FieldError::new("error_code", "must be at most 16 letters, digits or underscores").into());
+    }
+    if request.error_description.chars().count() > DESCRIPTION_CHARS_MAX {
+        return Err(FieldError::new("error_description", "must be at most 500 characters").into());
+    }
+    let status = match request.http_status {
+        0 => None,
+        status @ 100..=599 => u16::try_from(status).ok(),
+        _ => return Err(FieldError::new("http_status", "must be an HTTP status or 0").into()),
+    };
+    Ok(ProviderReport {
+        request_id: RequestId::parse(&request.request_id)?,
+        version: convert::version_ref("version", version)?,
+        code: (!code.is_empty()).then(|| code.to_owned()),
+        description: request.error_description,
+        status,
+    })
+}
+
+fn after(page_token: &str) -> Result<Option<(ConnectionId, u32)>, Error> {
+    if page_token.is_empty() {
+        return Ok(None);
+    }
+    let bad = || FieldError::new("page_token", "must be the next_page_token of the page before");
+    let (connection, number) = page_token.split_once(':').ok_or_else(bad)?;
+    Ok(Some((connection.parse().map_err(|_| bad())?, number.parse().map_err(|_| bad())?)))
+}

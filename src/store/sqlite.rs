@@ -53,7 +53,7 @@ impl Owned {
             Err(errno) => return Err(Error::Io(std::io::Error::from(errno).kind())),
         }
         // SQLite gives -wal and -shm the mode of the database file.
-        private_file(&path)?;
+        refuse_network(&private_file(&path)?)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -129,4 +129,41 @@ fn private_file(path: &Path) -> Result<File, Error> {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(file)
+}
+
+/// Refuses a file that another machine may have open as well: its locks and shared memory do not reach that far
+/// (<https://sqlite.org/wal.html>, "all processes using a database must be on the same host computer").
+#[cfg(target_os = "linux")]
+fn refuse_network(file: &File) -> Result<(), Error> {
+    let kind = rustix::fs::fstatfs(file).map_err(|errno| Error::Io(std::io::Error::from(errno).kind()))?.f_type;
+    // What does not fit is no known network file system; their numbers have 32 bits.
+    if u32::try_from(kind).is_ok_and(is_network) {
+        Err(Error::BadUrl("its file is on a network file system"))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network(_: &File) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Numbers of statfs(2): NFS, SMB, CIFS, SMB2, AFS, Ceph.
+#[cfg(target_os = "linux")]
+const fn is_network(kind: u32) -> bool {
+    matches!(kind, 0x6969 | 0x517b | 0xff53_4d42 | 0xfe53_4d42 | 0x5346_414f | 0x00c3_6400)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_file_system_is_told_from_a_local_one() {
+        assert!(is_network(0x6969), "NFS");
+        assert!(!is_network(0xef53), "ext4");
+        assert!(!is_network(0x0102_1994), "tmpfs");
+        refuse_network(&File::open("/proc/self/stat").unwrap()).unwrap();
+    }
 }

@@ -1,7 +1,5 @@
 //! The store on a real file, with toy keys.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test support")]
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -70,6 +68,14 @@ async fn raw(directory: &tempfile::TempDir) -> SqliteConnection {
 
 fn event(kind: EventKind) -> Event {
     Event::new(kind, SystemClock.now(), "test")
+}
+
+/// Sets the writing connection up in another way; so are those that replace it.
+async fn replace_writer(store: &mut Store, change: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions) {
+    let Pools::Sqlite { write, .. } = &mut store.pools;
+    let options = change(SqliteConnectOptions::clone(&write.connect_options()));
+    write.close().await;
+    *write = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
 }
 
 async fn append(store: &Store, event: Event) -> Result<u32, Error> {
@@ -367,22 +373,25 @@ async fn after_a_cancelled_append_the_head_is_read_back() {
     let directory = tempfile::tempdir().unwrap();
     let store = stamped(&directory).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
-    // Cancelled after the n-th poll: before the commit for small n, behind it for large ones; nobody may be able to tell.
+    // Cancelled after the n-th poll: before the commit was sent for small n, between it and its answer for some n, never for
+    // large ones.
+    let mut acknowledged = 0;
     for polls in 1..60 {
         let mut left = polls;
         let mut append = Box::pin(store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]));
-        std::future::poll_fn(|context| {
+        let done = std::future::poll_fn(|context| {
             left -= 1;
             match append.as_mut().poll(context) {
+                std::task::Poll::Pending if left > 0 => std::task::Poll::Pending,
+                std::task::Poll::Pending => std::task::Poll::Ready(false),
                 std::task::Poll::Ready(outcome) => std::task::Poll::Ready(outcome.is_ok()),
-                std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(false),
-                std::task::Poll::Pending => std::task::Poll::Pending,
             }
-        })
-        .await;
+        });
+        acknowledged += u64::from(done.await);
     }
     let head = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
     assert_eq!(u64::try_from(verified(&store, trail.id()).await.len()).unwrap(), head.seq);
+    assert!((acknowledged + 1..60).contains(&head.seq), "all that was acknowledged stands, not all that was begun");
 }
 
 #[tokio::test]
@@ -442,13 +451,11 @@ async fn a_file_that_is_no_database_is_refused() {
 #[tokio::test]
 async fn a_full_disk_acknowledges_nothing_that_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+    let mut store = stamped(&directory).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
     let Pools::Sqlite { write, .. } = &store.pools;
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(write).await.unwrap();
-    // Bound parameters are not allowed in a pragma; the table-valued form is read-only.
-    let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + 12));
-    sqlx::query(limit).fetch_all(write).await.unwrap();
+    replace_writer(&mut store, |options| options.pragma("max_page_count", (pages + 12).to_string())).await;
 
     let (mut changes, mut reads, mut refused) = (0_usize, 0_usize, 0);
     while refused < 2 {
@@ -493,6 +500,36 @@ async fn a_commit_that_fails_acknowledges_nothing_and_the_next_one_works() {
     assert_eq!(store.position().await.unwrap().seq, 1);
     append(&store, event(EventKind::MerchantCreated)).await.unwrap();
     assert_eq!(verified(&store, store.change_trail()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_database_that_stays_busy_is_given_up_and_unharmed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = stamped(&directory).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    replace_writer(&mut store, |options| options.busy_timeout(Duration::ZERO)).await;
+    let mut foreign = raw(&directory).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut foreign).await.unwrap();
+    let busy = append(&store, event(EventKind::MerchantCreated)).await.unwrap_err();
+    assert!(matches!(busy, Error::Busy) && busy.is_retryable(), "{busy:?}");
+    let busy = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await;
+    assert!(matches!(busy, Err(Error::Busy)), "{busy:?}");
+    sqlx::query("ROLLBACK").execute(&mut foreign).await.unwrap();
+    append(&store, event(EventKind::MerchantCreated)).await.unwrap();
+    store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
+    assert_eq!(verified(&store, store.change_trail()).await.len(), 3);
+    assert_eq!(verified(&store, trail.id()).await.len(), 1);
+}
+
+#[test]
+fn a_busy_database_is_tried_a_few_times_and_an_unknown_commit_never_again() {
+    let mut retry = tx::Retry::new("test");
+    assert!([true, true, false].into_iter().all(|again| retry.again(&Error::Busy) == again));
+    for error in
+        [Error::CommitUnknown { code: "10".into() }, Error::Unavailable { code: "13".into() }, Error::NotStamped]
+    {
+        assert!(!tx::Retry::new("test").again(&error));
+    }
 }
 
 #[test]
@@ -562,6 +599,8 @@ async fn every_statement_prepares() {
         sqlite::STATEMENTS,
         tokens::STATEMENTS,
         trail::STATEMENTS,
+        trail::changes::STATEMENTS,
+        trail::reads::STATEMENTS,
     ]
     .concat()
     {
@@ -569,4 +608,21 @@ async fn every_statement_prepares() {
             panic!("{statement}: {error}");
         }
     }
+}
+
+#[tokio::test]
+async fn every_call_can_be_made_from_a_spawned_task() {
+    fn spawnable<F: Future + Send>(_: &F) {}
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    spawnable(&store.stamp("wepay", Environment::Stage, "4711"));
+    spawnable(&store.health());
+    spawnable(&store.position());
+    spawnable(&store.trails());
+    spawnable(&store.trail_page(trail.id(), 0, 1));
+    spawnable(&store.open_read_trail("system"));
+    spawnable(&store.append_reads(&mut trail, Vec::new()));
+    spawnable(&store.close_read_trail(trail));
+    spawnable(&try_open(&directory, [1; 16]));
 }

@@ -140,7 +140,7 @@ impl<'a> Tx<'a> {
 
     /// Locks the change trail's row and remembers its head. Every later event of this transaction follows that head.
     pub(in crate::store) async fn lock_change_trail(&mut self) -> Result<(), Error> {
-        self.head = Some(trail::lock_change_trail(self).await?);
+        self.head = Some(trail::changes::lock(self).await?);
         // Read under the lock, so that times in the trail do not step back because somebody waited.
         self.now = self.store.clock.now();
         Ok(())
@@ -196,7 +196,7 @@ impl<'a> Tx<'a> {
 
     async fn append(&mut self, events: Vec<Event>) -> Result<(), Error> {
         let head = self.head.ok_or(Error::NotStamped)?;
-        trail::append_changes(self, head, events).await
+        trail::changes::append(self, head, events).await
     }
 
     async fn commit(&mut self) -> Result<(), Error> {

@@ -1,1 +1,331 @@
-//! The app layer.
+//! The composition root: builds store, vault, provider, service and servers from a configuration, and takes them down in order.
+//!
+//! Values are built and handed out here; there are no globals. `serve`, `dev`, `demo` and the tests all come through
+//! [`start`], so that what is tested is what runs.
+
+mod public;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use url::Url;
+
+use crate::config::{Config, Confirmation, Database};
+use crate::domain::ambient::{Clock, Entropy};
+use crate::domain::secret::ClientSecret;
+use crate::domain::token::Capabilities;
+use crate::grpc::auth::SpiffeCallers;
+use crate::grpc::listener::{Anyone, Incoming, Limits, Rejections, Tls, TlsFiles};
+use crate::policy::SharedPolicy;
+use crate::provider::{CAPABILITIES, Client, Credentials, Endpoints};
+use crate::service::{Auditor, Parts, Services, Settings};
+use crate::store::{Store, StoreKeys};
+use crate::vault::{Keyring, Vault};
+use crate::{grpc, http, service};
+
+/// The provider this build speaks to.
+const PROVIDER: &str = "wepay";
+/// Rejected connection attempts that wait to be recorded; beyond that they are only counted.
+const REJECTIONS_MAX: usize = 256;
+/// Longest wait for calls under way when the process is told to end. What is armed may take the mint deadline (70 s) and more:
+/// it is waited for without a limit, because abandoning it may cost a token.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the service did not start. Each says what to look at.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file that the configuration names cannot be used.
+    #[error("{what} {}: {why}", path.display())]
+    File {
+        /// What it is.
+        what: &'static str,
+        /// Where it should be.
+        path: std::path::PathBuf,
+        /// What is the matter.
+        why: String,
+    },
+    /// A listener cannot be opened.
+    #[error("cannot listen on {address}: {why}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What is the matter.
+        why: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error("database: {0}")]
+    Store(#[from] crate::store::Error),
+    /// What was left open cannot be settled.
+    #[error("recovery: {0}")]
+    Recovery(service::Error),
+    /// The provider client cannot be built.
+    #[error("provider: {0}")]
+    Provider(#[from] crate::provider::SetupError),
+    /// A URL of the configuration cannot be used.
+    #[error("{0}: not a URL")]
+    Url(&'static str),
+}
+
+/// What a start takes beside the configuration.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What the provider is taken to be like. Anything but [`Surroundings::new`]'s is for tests of the tests.
+    pub capabilities: Capabilities,
+}
+
+impl Surroundings {
+    /// The surroundings with the provider as it is.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { clock, entropy, capabilities: CAPABILITIES }
+    }
+}
+
+/// The three listeners: separate, so that a network policy can tell them apart.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The internal API.
+    pub grpc: TcpListener,
+    /// What browsers and the provider reach.
+    pub public: TcpListener,
+    /// Health probes.
+    pub ops: TcpListener,
+}
+
+impl Listeners {
+    /// Opens the listeners of the configuration.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`].
+    pub async fn bind(config: &Config) -> Result<Self, StartError> {
+        let bind = async |address: SocketAddr| {
+            TcpListener::bind(address).await.map_err(|why| StartError::Listen { address, why })
+        };
+        Ok(Self {
+            grpc: bind(config.grpc.listen).await?,
+            public: bind(config.public.listen).await?,
+            ops: bind(config.ops.listen).await?,
+        })
+    }
+}
+
+/// A running service.
+pub struct Running {
+    services: Services,
+    store: Arc<Store>,
+    policy: Arc<SharedPolicy>,
+    tls: [Arc<Tls>; 2],
+    stop: CancellationToken,
+    servers: JoinSet<()>,
+    writer: JoinHandle<()>,
+}
+
+/// Builds everything and starts to serve. When this returns, all listeners answer.
+///
+/// # Errors
+/// [`StartError`]: nothing is left running.
+pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners) -> Result<Running, StartError> {
+    let keyring = Keyring::load(&config.keyring_file).map_err(|fault| unusable("keyring", &config.keyring_file, fault))?;
+    let vault = Arc::new(Vault::new(keyring));
+    let policy = SharedPolicy::load(&config.policy_file)
+        .map_err(|faults| unusable("policy", &config.policy_file, faults))?;
+    let policy = Arc::new(policy);
+    let provider = provider(config)?;
+    let tls = tls(config, &around.clock)?;
+    let keys = StoreKeys {
+        signer: Arc::<Vault>::clone(&vault),
+        mac: Arc::<Vault>::clone(&vault),
+        check_value: vault.check_value(),
+    };
+    let url = database_url(&config.database);
+    let store = Store::open(&url, keys, Arc::clone(&around.clock), Arc::clone(&around.entropy)).await?;
+    let store = Arc::new(store);
+    let app = store.stamp(PROVIDER, config.environment, &config.client_id).await?;
+    store.note_policy(policy.snapshot().hash()).await?;
+    let (auditor, writer) = Auditor::start(Arc::clone(&store), store.open_read_trail("system").await?);
+    let services = Services::new(Parts {
+        store: Arc::clone(&store),
+        vault,
+        provider,
+        policy: Arc::clone(&policy),
+        clock: Arc::clone(&around.clock),
+        entropy: Arc::clone(&around.entropy),
+        timing: config.timing,
+        capabilities: around.capabilities,
+        app: app.clone(),
+        settings: settings(config)?,
+        auditor,
+    });
+    services.adopt_open_attempts().await.map_err(StartError::Recovery)?;
+    let stop = CancellationToken::new();
+    let mut servers = JoinSet::new();
+    let (rejections, rejected) = Rejections::channel(REJECTIONS_MAX);
+    let [grpc_tls, public_tls] = tls.clone();
+    let callers = SpiffeCallers::new(config.trust_domains.iter().cloned());
+    let calls = Incoming::start(listeners.grpc, grpc_tls, callers, Limits::default(), rejections.clone());
+    let browsers = Incoming::start(listeners.public, public_tls, Anyone, Limits::default(), Rejections::channel(1).0);
+    servers.spawn(serve_grpc(services.clone(), around.clone(), calls, stop.clone()));
+    let site = http::PublicSite {
+        app: app.id,
+        provider_ui_origin: ui_origin(config)?,
+        clock: Arc::clone(&around.clock),
+        entropy: Arc::clone(&around.entropy),
+    };
+    servers.spawn(public::serve(browsers, http::public_router(services.clone(), site), stop.clone()));
+    servers.spawn(serve_ops(listeners.ops, services.clone(), stop.clone()));
+    servers.spawn(judge(services.clone(), stop.clone()));
+    servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
+    info!(app.id = %app.id, "serving");
+    Ok(Running { services, store, policy, tls, stop, servers, writer })
+}
+
+impl Running {
+    /// The service itself, for those who started it.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Reads policy and certificates again: each all or nothing, the last good ones stay.
+    pub async fn reload(&self) {
+        match self.policy.reload() {
+            Ok(hash) => match self.store.note_policy(hash).await {
+                Ok(()) => info!("policy reloaded"),
+                Err(unnoted) => error!("policy reloaded, but the change trail does not know: {unnoted}"),
+            },
+            Err(faults) => error!("policy not reloaded, the last good one stays: {faults}"),
+        }
+        for tls in &self.tls {
+            match tls.reload() {
+                Ok(generation) => info!(tls.generation = generation, "certificates reloaded"),
+                Err(fault) => error!("certificates not reloaded, the last good ones stay: {fault}"),
+            }
+        }
+    }
+
+    /// Stops accepting, lets calls under way finish, waits for every mint that is armed, closes the read trail and the database.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let calls = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, calls).await.is_err() {
+            warn!("calls still under way after the drain time are cut off");
+            self.servers.shutdown().await;
+        }
+        self.services.drain().await;
+        drop(self.services);
+        if self.writer.await.is_err() {
+            error!("the audit writer ended badly; the next start closes its trail");
+        }
+        self.store.close().await;
+    }
+}
+
+async fn serve_grpc(
+    services: Services,
+    around: Surroundings,
+    calls: Incoming<grpc::auth::Caller>,
+    stop: CancellationToken,
+) {
+    let stopped = stop.clone().cancelled_owned();
+    if let Err(ended) = grpc::serve(services, around.clock, around.entropy, calls, stopped).await {
+        error!("the gRPC server ended: {ended}");
+    }
+    stop.cancel();
+}
+
+async fn serve_ops(listener: TcpListener, services: Services, stop: CancellationToken) {
+    let served = axum::serve(listener, http::ops_router(services)).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(ended) = served.await {
+        error!("the ops server ended: {ended}");
+    }
+}
+
+async fn judge(services: Services, stop: CancellationToken) {
+    tokio::select! {
+        () = services.keep_judging() => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn record_rejections(
+    services: Services,
+    mut rejected: tokio::sync::mpsc::Receiver<grpc::listener::Rejection>,
+    stop: CancellationToken,
+) {
+    loop {
+        let rejection = tokio::select! {
+            rejection = rejected.recv() => rejection,
+            () = stop.cancelled() => None,
+        };
+        let Some(rejection) = rejection else { return };
+        services.record_rejection(rejection.addr, rejection.reason.code()).await;
+    }
+}
+
+fn provider(config: &Config) -> Result<Client, StartError> {
+    let endpoints = match &config.provider {
+        None => Endpoints::of(config.environment)?,
+        Some(sandbox) => {
+            warn!(provider.api = %sandbox.api, time_scale = config.time_scale, "a sandbox stands in for the provider");
+            let api = Url::parse(&sandbox.api).map_err(|_| StartError::Url("provider.api"))?;
+            let ui = Url::parse(&sandbox.ui).map_err(|_| StartError::Url("provider.ui"))?;
+            Endpoints::overridden(api, ui)?
+        }
+    };
+    let path = &config.client_secret_file;
+    let secret = std::fs::read_to_string(path).map_err(|fault| unusable("client secret", path, fault.kind()))?;
+    let client_secret = ClientSecret::new(secret.trim_end().to_owned());
+    let credentials = Credentials { client_id: config.client_id.clone(), client_secret };
+    Ok(Client::new(endpoints, credentials, &config.timing)?)
+}
+
+fn ui_origin(config: &Config) -> Result<String, StartError> {
+    let ui = match &config.provider {
+        None => Endpoints::of(config.environment)?.ui,
+        Some(sandbox) => Url::parse(&sandbox.ui).map_err(|_| StartError::Url("provider.ui"))?,
+    };
+    Ok(ui.origin().ascii_serialization())
+}
+
+fn tls(config: &Config, clock: &Arc<dyn Clock>) -> Result<[Arc<Tls>; 2], StartError> {
+    let load = |cert: &Path, key: &Path, client_ca: Option<&Path>| {
+        let files = TlsFiles { cert: cert.into(), key: key.into(), client_ca: client_ca.map(Into::into) };
+        Tls::load(files, Arc::clone(clock)).map_err(|fault| unusable("certificate", cert, fault))
+    };
+    let (grpc, public) = (&config.grpc, &config.public);
+    Ok([
+        load(&grpc.cert_file, &grpc.key_file, Some(&grpc.client_ca_file))?,
+        load(&public.cert_file, &public.key_file, None)?,
+    ])
+}
+
+fn settings(config: &Config) -> Result<Settings, StartError> {
+    let parse = |text: &String| Url::parse(text).map_err(|_| StartError::Url("public.return_urls"));
+    Ok(Settings {
+        public_base: Url::parse(&config.public.base_url).map_err(|_| StartError::Url("public.base_url"))?,
+        return_urls: config.public.return_urls.iter().map(parse).collect::<Result<_, _>>()?,
+        confirmation: match config.confirmation {
+            Confirmation::Always => service::Confirmation::Always,
+            Confirmation::EmailMatch => service::Confirmation::EmailMatch,
+        },
+    })
+}
+
+/// The URL of the configured database.
+pub fn database_url(database: &Database) -> String {
+    match database {
+        Database::Sqlite(path) => format!("sqlite://{}", path.display()),
+    }
+}
+
+fn unusable(what: &'static str, path: &Path, why: impl std::fmt::Display) -> StartError {
+    StartError::File { what, path: path.to_owned(), why: why.to_string() }
+}

@@ -31,11 +31,22 @@ use crate::domain::app::Environment;
 use crate::domain::name::{Email, Subject};
 use crate::domain::secret::{AccessToken, AuthorizationCode, ClientSecret, Secret};
 use crate::domain::timing::Timing;
+use crate::domain::token::{Capabilities, Refresh};
 
 pub use authorize::{AuthorizeRequest, SCOPES};
 pub use catalogue::{CallKind, ExchangeVerdict, Signal, exchange_verdict, reported_signal, signal};
 
 use http::{Answer, Failure, Http, Lane};
+
+/// What this provider is like: a mint revokes every earlier token of that (app, user), and there are no refresh tokens
+/// (`docs/provider.md` §5).
+pub const CAPABILITIES: Capabilities = Capabilities {
+    mint_revokes: true,
+    refresh: Refresh::None,
+    code_life: Duration::from_secs(600),
+    longest_call: Duration::from_secs(60),
+    mandatory_scopes: &SCOPES,
+};
 
 /// Where the provider is: base URLs that end in `/v2` (`docs/provider.md` §1).
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod doorman;
 mod error;
 mod exchange;
 mod export;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use self::doorman::Doorman;
 use crate::domain::ambient::{Clock, Entropy, Timestamp};
 use crate::domain::app::App;
 use crate::domain::id::{CallId, MerchantId};
@@ -110,6 +112,7 @@ pub struct Parts {
 pub struct Services {
     parts: Arc<Parts>,
     probes: Arc<Probes>,
+    doorman: Arc<Doorman>,
     tasks: TaskTracker,
 }
 
@@ -123,7 +126,7 @@ struct Permitted<A: Action> {
 impl Services {
     /// The service on these parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), probes: Arc::default(), tasks: TaskTracker::new() }
+        Self { parts: Arc::new(parts), probes: Arc::default(), doorman: Arc::default(), tasks: TaskTracker::new() }
     }
 
     /// Waits until every task that may not be abandoned is over. No new ones are begun from here on.
@@ -138,6 +141,19 @@ impl Services {
     /// [`Kind::StoreUnavailable`] when it does not.
     pub async fn health(&self) -> Result<()> {
         Ok(self.parts.store.health().await?)
+    }
+
+    /// Records a connection attempt that did not become a connection.
+    pub async fn record_rejection(&self, from: std::net::SocketAddr, reason: &'static str) {
+        let Some(counted) = self.doorman.admit(from.ip(), self.parts.clock.boot()) else { return };
+        let mut event = Act::system().event(EventKind::CallerRejected, self.now()).outcome(Outcome::Denied).reason(reason);
+        event.origin = Some(from.to_string());
+        if counted > 0 {
+            event = event.detail("unrecorded_before", counted);
+        }
+        if let Err(unrecorded) = self.parts.auditor.record(event).await {
+            tracing::warn!("rejected connection not recorded: {unrecorded}");
+        }
     }
 
     fn now(&self) -> Timestamp {

@@ -25,12 +25,12 @@ use std::sync::Arc;
 
 use sqlx::sqlite::SqlitePool;
 
-use self::tx::{Tx, on_tx};
+use self::tx::{Tx, on_tx, transaction};
 use crate::domain::ambient::{Clock, Entropy};
 use crate::domain::app::{App, Environment};
 use crate::domain::id::{AppId, TrailId};
 use crate::domain::mac::{RowKind, RowMac, RowTag};
-use crate::domain::trail::{Event, EventKind, Signer};
+use crate::domain::trail::{Event, EventKind, Hash, Signer};
 
 pub use self::attempts::{Attempt, Claim, SeenHead};
 pub use self::error::Error;
@@ -204,6 +204,18 @@ impl Store {
             return Err(Error::AppDiffers { stamped });
         }
         Ok(app)
+    }
+
+    /// Notes that a policy file came into force.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn note_policy(&self, policy: Hash) -> Result<()> {
+        transaction!(self, "note_policy", tx => {
+            let mut event = Event::new(EventKind::PolicyLoaded, tx.now(), trail::SYSTEM);
+            event.policy = Some(policy);
+            Ok(((), vec![event]))
+        })
     }
 
     /// The change trail; its id is the deployment's as well.

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::Write;
 use std::panic::{self, Location};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -48,6 +49,41 @@ pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
     .map_err(|_| TelemetryError::AlreadySet)?;
     hide_panic_payloads();
     Ok(())
+}
+
+/// A log that was kept in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// Everything that was logged so far.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sets up the log of the process like [`init`], but keeps it in memory: for a demo that searches it for secrets.
+///
+/// # Errors
+/// [`TelemetryError`]; then nothing is set up.
+pub fn capture(filter: &str) -> Result<Captured, TelemetryError> {
+    let filter = EnvFilter::builder().parse(filter).map_err(TelemetryError::Filter)?;
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let fmt = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    tracing_subscriber::registry().with(filter).with(fmt).try_init().map_err(|_| TelemetryError::AlreadySet)?;
+    hide_panic_payloads();
+    Ok(captured)
 }
 
 /// Replaces the panic hook by one that prints the place only: payloads may carry whatever a value's `Debug` shows

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
 use crate::config::{Config, Confirmation, Database};
-use crate::domain::ambient::{Clock, Entropy};
+use crate::domain::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::domain::secret::ClientSecret;
 use crate::domain::token::Capabilities;
 use crate::grpc::auth::SpiffeCallers;
@@ -84,6 +85,11 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// This machine's own clock and randomness.
+    pub fn of_this_machine() -> Self {
+        Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
+    }
+
     /// The surroundings with the provider as it is.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { clock, entropy, capabilities: CAPABILITIES }
@@ -124,6 +130,7 @@ pub struct Running {
     store: Arc<Store>,
     policy: Arc<SharedPolicy>,
     tls: [Arc<Tls>; 2],
+    serving: watch::Sender<bool>,
     stop: CancellationToken,
     servers: JoinSet<()>,
     writer: JoinHandle<()>,
@@ -181,11 +188,18 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         entropy: Arc::clone(&around.entropy),
     };
     servers.spawn(public::serve(browsers, http::public_router(services.clone(), site), stop.clone()));
-    servers.spawn(serve_ops(listeners.ops, services.clone(), stop.clone()));
+    let serving = watch::Sender::new(false);
+    let readiness = http::Readiness {
+        services: services.clone(),
+        serving: serving.subscribe(),
+        clock: Arc::clone(&around.clock),
+    };
+    servers.spawn(serve_ops(listeners.ops, readiness, stop.clone()));
     servers.spawn(judge(services.clone(), stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
+    serving.send_replace(true);
     info!(app.id = %app.id, "serving");
-    Ok(Running { services, store, policy, tls, stop, servers, writer })
+    Ok(Running { services, store, policy, tls, serving, stop, servers, writer })
 }
 
 impl Running {
@@ -213,6 +227,7 @@ impl Running {
 
     /// Stops accepting, lets calls under way finish, waits for every mint that is armed, closes the read trail and the database.
     pub async fn stop(mut self) {
+        self.serving.send_replace(false);
         self.stop.cancel();
         let calls = async { while self.servers.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, calls).await.is_err() {
@@ -241,8 +256,8 @@ async fn serve_grpc(
     stop.cancel();
 }
 
-async fn serve_ops(listener: TcpListener, services: Services, stop: CancellationToken) {
-    let served = axum::serve(listener, http::ops_router(services)).with_graceful_shutdown(stop.cancelled_owned());
+async fn serve_ops(listener: TcpListener, readiness: http::Readiness, stop: CancellationToken) {
+    let served = axum::serve(listener, http::ops_router(readiness)).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(ended) = served.await {
         error!("the ops server ended: {ended}");
     }
@@ -317,6 +332,15 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
             Confirmation::EmailMatch => service::Confirmation::EmailMatch,
         },
     })
+}
+
+/// Brings the schema of the configured database up to date; says from which version to which.
+///
+/// # Errors
+/// [`StartError::Store`]: another process has the database, or it is newer than this build.
+pub async fn migrate(config: &Config) -> Result<(i64, i64), StartError> {
+    let report = Store::migrate(&database_url(&config.database)).await?;
+    Ok((report.from, report.to))
 }
 
 /// The URL of the configured database.

@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Subcommand;
 use strongroom::demo::{self, Site, SiteOptions};
-use strongroom::domain::ambient::{AdjustableClock, SystemEntropy};
 use strongroom::sandbox::{Options, Sandbox};
 use strongroom::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,15 +94,7 @@ async fn develop(dir: PathBuf) -> Result<(), Failure> {
 
 async fn sandbox(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> Result<(), Failure> {
     telemetry::init(telemetry::Format::Text, FILTER)?;
-    let sandbox = Sandbox::start(Options {
-        listen,
-        dir,
-        clock: Arc::new(AdjustableClock::default()),
-        entropy: Arc::new(SystemEntropy),
-        time_scale,
-        token_revokes: true,
-    })
-    .await?;
+    let sandbox = Sandbox::start(Options::alone(listen, dir, time_scale)).await?;
     say(&format!("{}\n", serde_json::to_string(sandbox.endpoints())?))?;
     asked_to_end().await?;
     sandbox.stop().await;

@@ -1,13 +1,10 @@
 //! The `strongroom` binary: arguments to subcommands, exit codes.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use strongroom::app::{self, Listeners, Surroundings};
 use strongroom::config::{Config, LogFormat, ProcessEnvironment};
-use strongroom::domain::ambient::{SystemClock, SystemEntropy};
-use strongroom::store::Store;
 use strongroom::{cli, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -86,8 +83,7 @@ async fn serve(path: &std::path::Path) -> Result<(), Failure> {
         LogFormat::Text => telemetry::Format::Text,
     };
     telemetry::init(format, &config.log.filter)?;
-    let around = Surroundings::new(Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let running = app::start(&config, &around, Listeners::bind(&config).await?).await?;
+    let running = app::start(&config, &Surroundings::of_this_machine(), Listeners::bind(&config).await?).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
@@ -101,8 +97,8 @@ async fn serve(path: &std::path::Path) -> Result<(), Failure> {
 
 async fn migrate(path: &std::path::Path) -> Result<(), Failure> {
     let config = read_config(path)?;
-    let report = Store::migrate(&app::database_url(&config.database)).await?;
-    say(&format!("schema version {} -> {}\n", report.from, report.to))
+    let (from, to) = app::migrate(&config).await?;
+    say(&format!("schema version {from} -> {to}\n"))
 }
 
 /// Resolves when the process is told to end.

@@ -33,7 +33,7 @@ use self::journal::{Journal, JournalError};
 use self::server::Server;
 use self::state::{App, Event, State, Token, TokenKind, User, UserState};
 use self::world::{Core, Settings, World};
-use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, random};
+use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, SystemEntropy, random};
 
 /// How a sandbox is started.
 pub struct Options {
@@ -49,6 +49,20 @@ pub struct Options {
     pub time_scale: u32,
     /// Whether `/oauth2/token` revokes earlier tokens. True is the truth; false is for tests of the tests.
     pub token_revokes: bool,
+}
+
+impl Options {
+    /// A faithful sandbox with a clock and randomness of its own.
+    pub fn alone(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> Self {
+        Self {
+            listen,
+            dir,
+            clock: Arc::new(AdjustableClock::default()),
+            entropy: Arc::new(SystemEntropy),
+            time_scale,
+            token_revokes: true,
+        }
+    }
 }
 
 /// Where a sandbox answers, and the app that was made in it.

@@ -6,7 +6,6 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
@@ -23,10 +22,10 @@ pub(super) async fn serve(mut incoming: Incoming<PeerAddr>, router: Router, stop
     let connections = TaskTracker::new();
     loop {
         let next = tokio::select! {
-            next = StreamExt::next(&mut incoming) => next,
+            next = incoming.next() => next,
             () = stop.cancelled() => break,
         };
-        let Some(Ok(connection)) = next else { break };
+        let Some(connection) = next else { break };
         let peer = Peer(Some(connection.info().0));
         let service = ServiceBuilder::new()
             .map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {

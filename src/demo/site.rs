@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::authority::{TRUST_DOMAIN, establish};
-use super::dev_json::{CallerFiles, DevJson, GrpcAddress, SandboxAddress};
+use super::dev_json::{CallerJson, DevJson, GrpcJson, SandboxJson};
 use super::files::{make_private_dir, write_private};
 use crate::app::{self, Listeners, Running, StartError, Surroundings};
 use crate::config::{
@@ -109,7 +109,7 @@ impl Site {
         make_private_dir(&product.join("tls"))?;
         let clock = Arc::new(AdjustableClock::default());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let before = DevJson::read(&dir.join("dev.json"));
+        let before = DevJson::read(&dir.join("dev.json")).ok();
         let ports = Ports::of(before.as_ref());
         let sandbox = Sandbox::start(SandboxOptions {
             listen: loopback(ports.sandbox),
@@ -131,7 +131,8 @@ impl Site {
         let mut around = Surroundings::new(Arc::<AdjustableClock>::clone(&clock), entropy);
         around.capabilities.mint_revokes = options.mint_revokes;
         let running = app::start(&config, &around, listeners).await?;
-        dev.write(&dir.join("dev.json"))?;
+        let path = dir.join("dev.json");
+        dev.write(&path).map_err(|why| SiteError::file(&path, &why))?;
         Ok(Self { dev, product, clock, log, sandbox, running })
     }
 
@@ -269,7 +270,7 @@ fn dev_json(dir: &Path, config: &Config, sandbox: &Sandbox) -> DevJson {
     let ca = tls.join("ca.pem");
     let endpoints = sandbox.endpoints();
     let callers = CALLERS.iter().map(|name| {
-        let files = CallerFiles {
+        let files = CallerJson {
             cert: tls.join(format!("{name}.pem")),
             key: tls.join(format!("{name}.key")),
             id: caller_id(name),
@@ -277,7 +278,7 @@ fn dev_json(dir: &Path, config: &Config, sandbox: &Sandbox) -> DevJson {
         ((*name).to_owned(), files)
     });
     DevJson {
-        grpc: GrpcAddress {
+        grpc: GrpcJson {
             address: config.grpc.listen.to_string(),
             ca: ca.clone(),
             server_name: "localhost".to_owned(),
@@ -285,7 +286,7 @@ fn dev_json(dir: &Path, config: &Config, sandbox: &Sandbox) -> DevJson {
         public_http: config.public.base_url.clone(),
         public_ca: ca,
         ops_http: format!("http://{}", config.ops.listen),
-        sandbox: SandboxAddress {
+        sandbox: SandboxJson {
             api: endpoints.api.clone(),
             ui: endpoints.ui.clone(),
             control: endpoints.control.clone(),

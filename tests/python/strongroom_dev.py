@@ -1,0 +1,151 @@
+"""What an outside user has: dev.json and proto/. Stubs are compiled from proto/ at start; nothing of the product is imported."""
+
+import html.parser
+import http.cookiejar
+import importlib
+import json
+import pathlib
+import ssl
+import sys
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import grpc
+from grpc_tools import protoc
+
+PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
+
+
+def compile_stubs():
+    """Compiles proto/ into a temporary directory and makes it importable."""
+    out = tempfile.mkdtemp(prefix="strongroom-stubs-")
+    files = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
+    include = importlib.resources.files("grpc_tools") / "_proto"
+    code = protoc.main(
+        ["protoc", f"-I{PROTO}", f"-I{include}", f"--python_out={out}", f"--grpc_python_out={out}", *files]
+    )
+    assert code == 0, "protoc failed"
+    sys.path.insert(0, out)
+
+
+class Dev:
+    """A running `strongroom dev`."""
+
+    def __init__(self, path):
+        self.json = json.loads(pathlib.Path(path).read_text())
+        self.tls = ssl.create_default_context(cafile=self.json["public_ca"])
+
+    def channel(self, caller):
+        """A gRPC channel with the certificate of this caller; None: no certificate."""
+        target = self.json["grpc"]
+        root = pathlib.Path(target["ca"]).read_bytes()
+        if caller is None:
+            credentials = grpc.ssl_channel_credentials(root)
+        else:
+            files = self.json["callers"][caller]
+            credentials = grpc.ssl_channel_credentials(
+                root, pathlib.Path(files["key"]).read_bytes(), pathlib.Path(files["cert"]).read_bytes()
+            )
+        options = [("grpc.ssl_target_name_override", target["server_name"])]
+        return grpc.secure_channel(target["address"], credentials, options)
+
+    def control(self, method, path, body=None):
+        """A call of the sandbox's control API."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.json["sandbox"]["control"] + path, data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+            return json.loads(text) if text else None
+
+    def token_calls(self):
+        """How often the sandbox saw /oauth2/token."""
+        return len(self.control("GET", "/calls?path=/v2/oauth2/token")["calls"])
+
+    def provider_user(self, token):
+        """What the provider says to this token: (status, body)."""
+        request = urllib.request.Request(self.json["sandbox"]["api"] + "/user", data=b"{}", method="POST")
+        request.add_header("Content-Type", "application/json")
+        request.add_header("Authorization", f"Bearer {token}")
+        request.add_header("User-Agent", "journey")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.loads(refused.read())
+
+
+class Form(html.parser.HTMLParser):
+    """The forms of a page, with the values their fields begin with."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.forms, self.title = [], ""
+        self._in_title = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "form":
+            self.forms.append({"action": attrs.get("action", ""), "fields": {}})
+        elif tag == "input" and self.forms and "name" in attrs:
+            self.forms[-1]["fields"][attrs["name"]] = attrs.get("value") or ""
+        elif tag == "title":
+            self._in_title = True
+
+    def handle_endtag(self, tag):
+        if tag == "title":
+            self._in_title = False
+
+    def handle_data(self, data):
+        if self._in_title:
+            self.title += data
+
+
+class StayOnPage(urllib.request.HTTPRedirectHandler):
+    """Leaves redirects to the browser, which looks at each hop."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+class Browser:
+    """A person's browser: cookies, forms, redirects; stops before it leaves for the platform."""
+
+    def __init__(self, dev):
+        self.dev = dev
+        self.jar = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(
+            StayOnPage, urllib.request.HTTPCookieProcessor(self.jar), urllib.request.HTTPSHandler(context=dev.tls)
+        )
+        self.hops = []
+
+    def go(self, url, fields=None):
+        """Fetches the page, following redirects; returns (url, status, text). The platform's own pages are not fetched."""
+        for _ in range(20):
+            self.hops.append(url)
+            if url.startswith("https://platform.test/"):
+                return url, 0, ""
+            data = None if fields is None else urllib.parse.urlencode(fields).encode()
+            fields = None
+            try:
+                with self.opener.open(urllib.request.Request(url, data=data), timeout=60) as answer:
+                    return url, answer.status, answer.read().decode()
+            except urllib.error.HTTPError as answer:
+                text = answer.read().decode()
+                if answer.code not in (301, 302, 303, 307, 308):
+                    return url, answer.code, text
+                url = urllib.parse.urljoin(url, answer.headers["Location"])
+        raise AssertionError("too many redirects")
+
+    def submit(self, url, text, **filled):
+        """Fills in and sends the form that has these fields (the first one when none are named)."""
+        for form in Form(text).forms:
+            wanted = {name: value for name, value in filled.items() if name != "form"}
+            same_kind = "form" not in filled or form["fields"].get("form") == filled["form"]
+            if same_kind and all(name in form["fields"] or name == "decision" for name in wanted):
+                target = urllib.parse.urljoin(url, form["action"]) if form["action"] else url
+                return self.go(target, {**form["fields"], **filled})
+        raise AssertionError(f"no form for {sorted(filled)} on the page {Form(text).title!r}")

@@ -9,7 +9,7 @@ pub(super) struct Message {
 }
 
 /// What a scope permits, in plain words (`docs/provider.md` §4 lists the five).
-pub(super) fn permission<'a>(scope: &'a str) -> &'a str {
+pub(super) fn permission(scope: &str) -> &str {
     match scope {
         "manage_accounts" => "Open and look after your payment accounts.",
         "collect_payments" => "Take payments from your customers into your accounts, and give refunds.",
@@ -164,3 +164,21 @@ pub(super) const FAILED: Message = Message {
         "The trouble is on our side. Please try again later, or ask for help and give the reference, if one stands below.",
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scope_and_every_outcome_has_words_of_its_own() {
+        for scope in ["manage_accounts", "collect_payments", "view_user", "preapprove_payments", "send_money"] {
+            assert_ne!(permission(scope), scope);
+        }
+        let outcomes =
+            ["connected", "held", "already_connected", "denied", "unknown", "busy", "rejected", "not_sent", "lost"];
+        for stored in outcomes {
+            assert_ne!(outcome(stored).title, OVER.title, "{stored}");
+        }
+        assert_eq!(outcome("something else").title, OVER.title);
+    }
+}

@@ -169,8 +169,13 @@ impl Verification {
     fn end_trail(&mut self) {
         let Some(Current { trail, kind, verifier }) = self.current.take() else { return };
         let result = verifier.finish();
-        if let Err(fault) = result {
-            self.problem(Problem::Trail { trail, fault });
+        match result {
+            Err(fault) => self.problem(Problem::Trail { trail, fault }),
+            // A deployment begins with the record of its stamp.
+            Ok(report) if kind == TrailKind::Change && report.records == 0 => {
+                self.problem(Problem::Malformed("a change trail without records"));
+            }
+            Ok(_) => {}
         }
         self.trails.push(TrailVerdict { trail, kind, result });
     }

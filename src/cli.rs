@@ -1,10 +1,106 @@
-//! tmp
-/// g
-#[derive(clap::Args)]
-pub struct Global {}
-/// c
-#[derive(clap::Subcommand)]
-pub enum Command { /// x
- X }
-/// r
-pub async fn run(_c: Command, _g: &Global) -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+//! The gRPC API from a shell: tables for people, `--json` for programs.
+//!
+//! An outside user of the API: it knows the messages and the pure rules of [`crate::domain`], nothing of the server. Every command
+//! ends as an [`answer::Answer`] or a [`failure::Failure`]; one place prints either and chooses the exit code. It never prints a
+//! token that was not asked for.
+
+pub mod access;
+pub mod audit;
+pub mod connection;
+pub mod merchant;
+pub mod token;
+pub mod verify;
+
+mod answer;
+mod export;
+mod failure;
+mod json;
+mod owner;
+mod private;
+mod request;
+mod text;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub use self::connection::Global;
+
+use self::access::AccessCommand;
+use self::answer::Answer;
+use self::audit::AuditCommand;
+use self::failure::Failure;
+use self::merchant::MerchantCommand;
+use self::token::TokenCommand;
+
+/// What every command says at the end of its help.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  another error; for `audit verify`: integrity or completeness does not hold
+  2  usage: the command line, a local file or an argument is wrong
+  3  not authenticated, or not permitted by the policy
+  4  no such thing, or you may not know of it
+  5  refused in the present state: the reason says what to do
+  6  unreachable, overloaded or too slow: come back later";
+
+/// The commands that call the API.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Merchants: connect them at the provider, see who is connected.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Merchant(MerchantCommand),
+    /// Tokens: fetch one, look at its versions, report that it failed.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Token(TokenCommand),
+    /// Access: who may do what, and why.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Access(AccessCommand),
+    /// Audit: verify the signed trails yourself.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Audit(AuditCommand),
+}
+
+/// Runs the command, prints its answer on standard output or its failure on standard error, and says how it ended.
+pub async fn run(command: Command, global: &Global) -> ExitCode {
+    let result = match command {
+        Command::Merchant(command) => merchant::run(command, global).await,
+        Command::Token(command) => token::run(command, global).await,
+        Command::Access(command) => access::run(command, global).await,
+        Command::Audit(command) => audit::run(command, global).await,
+    };
+    ExitCode::from(report(&result, global.json, &mut io::stdout().lock(), &mut io::stderr().lock()))
+}
+
+/// Prints and chooses the exit code. A reader who has gone away (`… | head`) changes nothing about how the command ended; any other
+/// fault of the output is a failure, because whoever reads it has not got it all.
+fn report(result: &Result<Answer, Failure>, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let (code, printed) = match result {
+        Ok(answer) => (u8::from(!answer.holds), print_answer(answer, json, out, err)),
+        Err(failure) => (failure.exit_code(), print(err, &failure.print(json))),
+    };
+    match printed {
+        Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe && code == 0 => {
+            // Nothing is left to tell it to when standard error fails as well.
+            let _lost = print(err, &Failure::Output(fault).print(json));
+            1
+        }
+        _ => code,
+    }
+}
+
+fn print_answer(answer: &Answer, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+    if let Some(warning) = &answer.warning {
+        // A warning that cannot be shown must not cost the answer.
+        let _lost = print(err, &format!("WARNING: {warning}"));
+    }
+    if json { print(out, &answer.json_line()) } else { print(out, answer.text.trim_end_matches('\n')) }
+}
+
+fn print(to: &mut dyn Write, text: &str) -> io::Result<()> {
+    to.write_all(text.as_bytes())?;
+    to.write_all(b"\n")?;
+    to.flush()
+}
+
+#[cfg(test)]
+mod tests;

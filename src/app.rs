@@ -141,10 +141,11 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]: nothing is left running.
 pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners) -> Result<Running, StartError> {
-    let keyring = Keyring::load(&config.keyring_file).map_err(|fault| unusable("keyring", &config.keyring_file, fault))?;
+    let keyring =
+        Keyring::load(&config.keyring_file).map_err(|fault| unusable("keyring", &config.keyring_file, fault))?;
     let vault = Arc::new(Vault::new(keyring));
-    let policy = SharedPolicy::load(&config.policy_file)
-        .map_err(|faults| unusable("policy", &config.policy_file, faults))?;
+    let policy =
+        SharedPolicy::load(&config.policy_file).map_err(|faults| unusable("policy", &config.policy_file, faults))?;
     let policy = Arc::new(policy);
     let provider = provider(config)?;
     let tls = tls(config, &around.clock)?;
@@ -189,11 +190,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     };
     servers.spawn(public::serve(browsers, http::public_router(services.clone(), site), stop.clone()));
     let serving = watch::Sender::new(false);
-    let readiness = http::Readiness {
-        services: services.clone(),
-        serving: serving.subscribe(),
-        clock: Arc::clone(&around.clock),
-    };
+    let readiness =
+        http::Readiness { services: services.clone(), serving: serving.subscribe(), clock: Arc::clone(&around.clock) };
     servers.spawn(serve_ops(listeners.ops, readiness, stop.clone()));
     servers.spawn(judge(services.clone(), stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));

@@ -80,7 +80,11 @@ async fn show(grants: Option<PathBuf>, token_revokes: bool, mint_revokes: bool) 
 async fn develop(dir: PathBuf) -> Result<(), Failure> {
     telemetry::init(telemetry::Format::Text, FILTER)?;
     let site = Site::open(SiteOptions::new(dir), None).await?;
-    say(&site.dev().ready_line())?;
+    let dev = site.dev();
+    say(&format!(
+        "ready: gRPC at {}, pages at {}, sandbox at {}; see dev.json\n",
+        dev.grpc.address, dev.public_http, dev.sandbox.ui
+    ))?;
     let mut hangup = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {

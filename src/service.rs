@@ -146,7 +146,8 @@ impl Services {
     /// Records a connection attempt that did not become a connection.
     pub async fn record_rejection(&self, from: std::net::SocketAddr, reason: &'static str) {
         let Some(counted) = self.doorman.admit(from.ip(), self.parts.clock.boot()) else { return };
-        let mut event = Act::system().event(EventKind::CallerRejected, self.now()).outcome(Outcome::Denied).reason(reason);
+        let mut event =
+            Act::system().event(EventKind::CallerRejected, self.now()).outcome(Outcome::Denied).reason(reason);
         event.origin = Some(from.to_string());
         if counted > 0 {
             event = event.detail("unrecorded_before", counted);

@@ -228,9 +228,8 @@ fn caller_id(name: &str) -> String {
 }
 
 fn config(product: &Path, sandbox: &Sandbox, listeners: &Listeners) -> Result<Config, SiteError> {
-    let address = |listener: &TcpListener| {
-        listener.local_addr().map_err(|why| SiteError::Listen { address: loopback(0), why })
-    };
+    let address =
+        |listener: &TcpListener| listener.local_addr().map_err(|why| SiteError::Listen { address: loopback(0), why });
     let tls = product.join("tls");
     let (cert_file, key_file) = (tls.join("server.pem"), tls.join("server.key"));
     let endpoints = sandbox.endpoints();
@@ -278,11 +277,7 @@ fn dev_json(dir: &Path, config: &Config, sandbox: &Sandbox) -> DevJson {
         ((*name).to_owned(), files)
     });
     DevJson {
-        grpc: GrpcJson {
-            address: config.grpc.listen.to_string(),
-            ca: ca.clone(),
-            server_name: "localhost".to_owned(),
-        },
+        grpc: GrpcJson { address: config.grpc.listen.to_string(), ca: ca.clone(), server_name: "localhost".to_owned() },
         public_http: config.public.base_url.clone(),
         public_ca: ca,
         ops_http: format!("http://{}", config.ops.listen),

@@ -8,8 +8,8 @@ use crate::domain::id::{BadId, ConnectionId, MerchantId, TokenVersion};
 use crate::domain::merchant::LinkState;
 use crate::domain::name::{ExternalId, FieldError};
 use crate::domain::token::{IssuedKind, Liveness, Version};
-use crate::service::{Error, LinkView, MerchantView, NextAction};
 use crate::service::MerchantKey;
+use crate::service::{Error, LinkView, MerchantView, NextAction};
 use crate::v1;
 
 /// Page size when the caller names none…
@@ -30,10 +30,7 @@ pub(super) fn merchant_key(merchant_id: Option<&str>, external_id: Option<&str>)
     }
 }
 
-pub(super) fn version_ref(
-    field: &str,
-    wanted: &v1::TokenVersionRef,
-) -> Result<(ConnectionId, TokenVersion), Error> {
+pub(super) fn version_ref(field: &str, wanted: &v1::TokenVersionRef) -> Result<(ConnectionId, TokenVersion), Error> {
     if wanted.version == 0 {
         return Err(FieldError::new(format!("{field}.version"), "must be 1 or more").into());
     }

@@ -71,10 +71,8 @@ mod tests {
     /// Held against `tests/golden/error_table.txt`: which code goes with which reason never changes.
     #[test]
     fn the_table_of_codes_and_reasons_is_golden() {
-        let table: String = Kind::ALL
-            .iter()
-            .map(|kind| format!("{} {:?}: {}\n", kind.reason(), code_of(*kind), kind.text()))
-            .collect();
+        let table: String =
+            Kind::ALL.iter().map(|kind| format!("{} {:?}: {}\n", kind.reason(), code_of(*kind), kind.text())).collect();
         assert_eq!(table, include_str!("../../tests/golden/error_table.txt"), "\n{table}");
     }
 

@@ -1,0 +1,284 @@
+//! Steps 10 and 11: the trails verify at the client, and nothing secret lies about in clear.
+
+use std::fs;
+use std::path::Path;
+
+use super::callers::{answered, told};
+use super::journey::{HeldToken, carried};
+use super::{Checked, Story, Told, Unmet, ensure};
+use crate::demo::browser::Browser;
+use crate::demo::search::{Needle, Search, files_below};
+use crate::domain::id::{ConnectionId, LinkId, TokenVersion, TrailId};
+use crate::domain::trail::verify::{Fault, TrailReport, TrailVerifier, completeness};
+use crate::domain::trail::{EventKind, Outcome, PublicKey, Record, Signature};
+use crate::v1::export_trail_response::Piece;
+use crate::v1::{ExportTrailRequest, TrailInventory, TrailKind, TrailRecord};
+
+/// A text that stands nowhere, to see that the search finds what is there.
+const CANARY: &str = "canary_5d8e0b7a42c91f36";
+/// The file in which it stands for that moment.
+const CANARY_FILE: &str = "canary.tmp";
+
+/// What later steps need of earlier ones.
+#[derive(Default)]
+pub(super) struct Evidence {
+    needles: Vec<Needle>,
+    records: Vec<Vec<u8>>,
+}
+
+impl Evidence {
+    /// A token that was handed out and is no longer the newest.
+    pub(super) fn remember(&mut self, what: &str, held: &HeldToken) {
+        self.needles.extend(Needle::new(format!("token, {what}"), held.token.clone()));
+    }
+
+    /// What a browser carried that is not kept.
+    pub(super) fn carried_by(&mut self, browser: &Browser) {
+        self.needles.extend(carried(browser).filter_map(|(name, value)| Needle::new(name, value)));
+        self.needles.extend(browser.cookie_values().filter_map(|value| Needle::new("a cookie", value)));
+    }
+}
+
+/// One trail of an export.
+struct Trail {
+    id: TrailId,
+    kind: TrailKind,
+    records: Vec<TrailRecord>,
+}
+
+/// An export, as received.
+#[derive(Default)]
+struct Export {
+    key: Vec<u8>,
+    trails: Vec<Trail>,
+    versions: Vec<(ConnectionId, TokenVersion)>,
+    links: Vec<LinkId>,
+}
+
+impl Story<'_> {
+    /// Step 10.
+    pub(super) async fn trails_verify(&mut self) -> Checked<Told> {
+        let export = self.export().await?;
+        let key =
+            PublicKey(export.key.as_slice().try_into().map_err(|_| Unmet::new("a public key of 32 bytes", "another"))?);
+        let (mut change, mut reads, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+        for trail in &export.trails {
+            let (report, records) =
+                verified(trail, key).map_err(|fault| Unmet::new("every record to verify", fault.to_string()))?;
+            match trail.kind {
+                TrailKind::Change => change.extend(records),
+                _ => {
+                    reports.push(report);
+                    reads.extend(records);
+                }
+            }
+        }
+        ensure(!change.is_empty() && !reports.is_empty(), "a change trail and a read trail", || {
+            format!("{} change records, {} read trails", change.len(), reports.len())
+        })?;
+        let answer = completeness(&change, &reports, &export.versions, &export.links);
+        ensure(answer.is_complete(), "everything that exists to be on record", || {
+            answer.missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        })?;
+        // Versions 1 to 3 of blue-bakery and 1 of corner-books; a link each and the one that was closed.
+        ensure(
+            export.versions.len() == 4 && export.links.len() == 3,
+            "4 versions and 3 links in the inventory",
+            || format!("{} and {}", export.versions.len(), export.links.len()),
+        )?;
+        self.reads_and_denials_stand_there(&reads)?;
+        a_forged_record_is_noticed(&export.trails, key)?;
+        let count = change.len() + reads.len();
+        self.evidence.records =
+            export.trails.into_iter().flat_map(|trail| trail.records).map(|record| record.record).collect();
+        Ok(Told::new(
+            "auditor exports the trails and verifies them here, with the public key alone.",
+            format!(
+                "Integrity: {count} records, every hash, link and signature right, a forged byte is noticed. \
+                 Completeness: each of the {} versions and {} links has its record, no trail is missing.",
+                export.versions.len(),
+                export.links.len()
+            ),
+        ))
+    }
+
+    async fn export(&self) -> Checked<Export> {
+        let stream = self.callers.auditor.audit().export_trail(ExportTrailRequest {}).await;
+        let mut stream = answered("auditor to export the trails", stream)?;
+        let mut export = Export::default();
+        loop {
+            let piece = stream.message().await.map_err(|status| Unmet::new("the whole export", told(&status)))?;
+            let Some(piece) = piece else { return Ok(export) };
+            export.take(piece.piece)?;
+        }
+    }
+
+    /// Who got the token and who was refused is what the trail is for.
+    fn reads_and_denials_stand_there(&self, reads: &[Record]) -> Checked<()> {
+        let stands = |kind: EventKind, outcome: Outcome, actor: &str| {
+            let mut events = reads.iter().flat_map(|record| &record.events);
+            events.any(|event| event.kind == kind && event.outcome == outcome && event.actor == actor)
+        };
+        let callers = &self.callers;
+        let read = stands(EventKind::TokenRead, Outcome::Success, &callers.payments.id);
+        ensure(read, "the reads of payments on record", || "none".to_owned())?;
+        for denied in [&callers.stranger, &callers.onboarding, &callers.auditor] {
+            let stands = stands(EventKind::TokenRead, Outcome::Denied, &denied.id);
+            ensure(stands, &format!("the denial of {} on record", denied.id), || "none".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Step 11.
+    pub(super) fn nothing_in_clear(&self) -> Checked<Told> {
+        let mut needles = Vec::new();
+        for shop in [&self.bakery, &self.books] {
+            needles.extend(shop.secrets());
+            let token = shop.token()?;
+            needles.extend(Needle::new(format!("newest token of {}", shop.external_id), token.token.clone()));
+        }
+        let search = Search::new(&needles);
+        let remembered = Search::new(&self.evidence.needles);
+        let log = self.site.log();
+        let files = Files::read(self.site.dir())?;
+        self.search_works(&files, &log)?;
+
+        let places = files.contents.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        let log_place = std::iter::once(("the log", log.as_slice()));
+        let records = self.evidence.records.iter().map(|record| ("a trail record", record.as_slice()));
+        for (place, bytes) in places.chain(log_place).chain(records) {
+            let found = search.find(bytes).into_iter().chain(remembered.find(bytes)).next();
+            if let Some(hit) = found {
+                return Err(Unmet::new("nothing secret in clear", format!("{} ({}) in {place}", hit.what, hit.form)));
+            }
+        }
+        Ok(Told::new(
+            format!(
+                "Every file of the product ({} files, {} KiB), its log and the exported records are searched byte by byte.",
+                files.contents.len(),
+                files.bytes() / 1024
+            ),
+            format!(
+                "None of {} secrets is there in any of {} forms: tokens, codes, states, cookies, names, addresses, passwords. \
+                 A canary was found in every form, and external ids where they belong.",
+                needles.len() + self.evidence.needles.len(),
+                search.patterns() + remembered.patterns()
+            ),
+        ))
+    }
+
+    /// The positive control: the same search finds a canary in every form, and what is known to be in database, trail and log.
+    fn search_works(&self, files: &Files, log: &[u8]) -> Checked<()> {
+        let canary: Vec<Needle> = Needle::new("canary", CANARY).into_iter().collect();
+        let path = self.site.dir().join(CANARY_FILE);
+        let forms: Vec<(&str, Vec<u8>)> = canary.iter().flat_map(Needle::forms).collect();
+        let bytes: Vec<u8> = forms.iter().flat_map(|(_, form)| [form.as_slice(), b"\0\n"].concat()).collect();
+        let broken = |error: std::io::Error| Unmet::new("a file for the canary", error.to_string());
+        fs::write(&path, &bytes).map_err(broken)?;
+        let with_canary = Files::read(self.site.dir());
+        fs::remove_file(&path).map_err(broken)?;
+        let search = Search::new(&canary);
+        let with_canary = with_canary?;
+        let found: usize = with_canary.contents.iter().map(|(_, bytes)| search.find(bytes).len()).sum();
+        ensure(found > 0 && found == forms_by_name(&forms), "the canary to be found in every form", || {
+            format!("{found} of {}", forms_by_name(&forms))
+        })?;
+        let known = |text: &str, bytes: &[u8]| {
+            let needle: Vec<Needle> = Needle::new("known", text).into_iter().collect();
+            !Search::new(&needle).find(bytes).is_empty()
+        };
+        let id = self.bakery.external_id;
+        let in_files = files.contents.iter().any(|(_, bytes)| known(id, bytes));
+        ensure(in_files, "the external id in the database, where it belongs", || "not found".to_owned())?;
+        let connection = &self.bakery.token()?.version.connection_id;
+        ensure(known(connection, log), "the connection's id in the log, where it belongs", || {
+            format!("not found in {} bytes", log.len())
+        })
+    }
+}
+
+impl Export {
+    fn take(&mut self, piece: Option<Piece>) -> Checked<()> {
+        let bad = |what: &str| Unmet::new(format!("{what} in the export"), "something else");
+        match piece {
+            Some(Piece::PublicKey(key)) => self.key = key,
+            Some(Piece::Header(header)) => {
+                let id = header.trail_id.parse().map_err(|_| bad("a trail id"))?;
+                self.trails.push(Trail { id, kind: header.kind(), records: Vec::new() });
+            }
+            Some(Piece::Record(record)) => {
+                self.trails.last_mut().ok_or_else(|| bad("a header before each record"))?.records.push(record);
+            }
+            Some(Piece::Inventory(inventory)) => self.list(&inventory).ok_or_else(|| bad("ids"))?,
+            None => return Err(bad("a known piece")),
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, inventory: &TrailInventory) -> Option<()> {
+        for version in &inventory.versions {
+            self.versions.push((version.connection_id.parse().ok()?, TokenVersion(version.version)));
+        }
+        for link in &inventory.link_ids {
+            self.links.push(link.parse().ok()?);
+        }
+        Some(())
+    }
+}
+
+/// Verifies one trail as received.
+fn verified(trail: &Trail, key: PublicKey) -> Result<(TrailReport, Vec<Record>), Fault> {
+    let mut verifier = TrailVerifier::new(trail.id, key)?;
+    let mut records = Vec::new();
+    for record in &trail.records {
+        // A signature of another length is none; all zeros never verify.
+        let signature = Signature(record.signature.as_slice().try_into().unwrap_or([0; 64]));
+        records.push(verifier.push_bytes(&record.record, &signature)?);
+    }
+    Ok((verifier.finish()?, records))
+}
+
+/// The negative control: one flipped bit of one record, and that trail does not verify any more.
+fn a_forged_record_is_noticed(trails: &[Trail], key: PublicKey) -> Checked<()> {
+    for trail in trails.iter().filter(|trail| !trail.records.is_empty()) {
+        let mut records = trail.records.clone();
+        let middle = records.len() / 2;
+        if let Some(byte) = records.get_mut(middle).and_then(|record| record.record.last_mut()) {
+            *byte ^= 1;
+        }
+        let forged = Trail { id: trail.id, kind: trail.kind, records };
+        ensure(verified(&forged, key).is_err(), "a forged record to be noticed", || "it verified".to_owned())?;
+    }
+    Ok(())
+}
+
+/// How many different names the forms have: the search tells hits apart by name.
+fn forms_by_name(forms: &[(&str, Vec<u8>)]) -> usize {
+    forms.iter().map(|(name, _)| name).collect::<std::collections::BTreeSet<_>>().len()
+}
+
+/// Files with what is in them. A database of a demo is small.
+struct Files {
+    contents: Vec<(String, Vec<u8>)>,
+}
+
+impl Files {
+    fn read(dir: &Path) -> Checked<Self> {
+        let broken = |error: std::io::Error| Unmet::new("to read every file of the product", error.to_string());
+        let mut contents = Vec::new();
+        for path in files_below(dir).map_err(broken)? {
+            match fs::read(&path) {
+                Ok(bytes) => contents.push((path.strip_prefix(dir).unwrap_or(&path).display().to_string(), bytes)),
+                // A file that is gone by now holds nothing.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        ensure(!contents.is_empty(), "files of the product", || "none".to_owned())?;
+        Ok(Self { contents })
+    }
+
+    fn bytes(&self) -> usize {
+        self.contents.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+}

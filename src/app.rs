@@ -3,8 +3,6 @@
 //! Values are built and handed out here; there are no globals. `serve`, `dev`, `demo` and the tests all come through
 //! [`start`], so that what is tested is what runs.
 
-mod public;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
@@ -188,7 +187,9 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         clock: Arc::clone(&around.clock),
         entropy: Arc::clone(&around.entropy),
     };
-    servers.spawn(public::serve(browsers, http::public_router(services.clone(), site), stop.clone()));
+    let browsers = browsers.filter_map(|browser| browser.ok().map(|browser| (browser.info().0, browser)));
+    let browsers = browsers.map(|(address, browser)| (browser, address));
+    servers.spawn(http::serve(browsers, http::public_router(services.clone(), site), stop.clone()));
     let serving = watch::Sender::new(false);
     let readiness =
         http::Readiness { services: services.clone(), serving: serving.subscribe(), clock: Arc::clone(&around.clock) };
@@ -330,6 +331,15 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
             Confirmation::EmailMatch => service::Confirmation::EmailMatch,
         },
     })
+}
+
+/// Makes a keyring file with fresh keys.
+///
+/// # Errors
+/// [`StartError::File`]: it is there already, or cannot be written.
+pub fn create_keyring(path: &Path, around: &Surroundings) -> Result<(), StartError> {
+    let keyring = Keyring::generate(&*around.entropy, around.clock.now());
+    keyring.create_file(path).map_err(|fault| unusable("keyring", path, fault))
 }
 
 /// Brings the schema of the configured database up to date; says from which version to which.

@@ -19,6 +19,7 @@ mod headers;
 mod ops;
 mod pages;
 mod query;
+mod server;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::domain::id::{AppId, CallId};
 use crate::service::Services;
 
 pub use ops::{Readiness, ops_router};
+pub use server::serve;
 
 /// What the public pages need to know beside the service.
 #[derive(Clone)]

@@ -1,15 +1,26 @@
 //! The `strongroom` binary: arguments to subcommands, exit codes.
 
+#[cfg(feature = "sandbox")]
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use strongroom::app::{self, Listeners, Surroundings};
 use strongroom::config::{Config, LogFormat, ProcessEnvironment};
+#[cfg(feature = "sandbox")]
+use strongroom::demo::{self, Site, SiteOptions};
+#[cfg(feature = "sandbox")]
+use strongroom::sandbox::{Options, Sandbox};
 use strongroom::{cli, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[cfg(feature = "sandbox")]
-mod local;
+/// What `dev` and `sandbox` log.
+const FILTER: &str = "info";
+#[cfg(feature = "sandbox")]
+/// What the demo logs into memory and searches for secrets: all of ours.
+const DEMO_FILTER: &str = "info,strongroom=trace";
 
 /// Merchant onboarding and OAuth2 token vault.
 #[derive(Parser)]
@@ -25,12 +36,12 @@ struct Arguments {
 enum Command {
     #[cfg(feature = "sandbox")]
     #[command(flatten)]
-    Local(local::Command),
+    Local(LocalCommand),
     /// Run the service from a configuration file
     Serve {
         /// The configuration; `strongroom serve --example` prints a commented one
         #[arg(long, value_name = "FILE", required_unless_present = "example")]
-        config: Option<std::path::PathBuf>,
+        config: Option<PathBuf>,
         /// Print a commented example configuration and exit
         #[arg(long)]
         example: bool,
@@ -39,10 +50,46 @@ enum Command {
     Migrate {
         /// The configuration that names the database
         #[arg(long, value_name = "FILE")]
-        config: std::path::PathBuf,
+        config: PathBuf,
     },
     #[command(flatten)]
     Client(cli::Command),
+}
+
+#[cfg(feature = "sandbox")]
+/// The commands that stand on the sandbox.
+#[derive(Subcommand)]
+enum LocalCommand {
+    /// Watch a merchant connect, and the token go to the one service that may have it
+    Demo {
+        /// Other grants than the development ones (to see the demo notice)
+        #[arg(long, value_name = "FILE", hide = true)]
+        grants: Option<PathBuf>,
+        /// A sandbox that does not revoke earlier tokens (to see the demo notice)
+        #[arg(long, hide = true)]
+        sandbox_keeps_tokens: bool,
+        /// A product that takes mints for harmless (to see the demo notice)
+        #[arg(long, hide = true)]
+        mints_are_harmless: bool,
+    },
+    /// Run everything on embedded parts and keep it running; state stays in DIR
+    Dev {
+        /// Where state, keys and certificates lie
+        #[arg(long, value_name = "DIR", default_value = ".strongroom")]
+        dir: PathBuf,
+    },
+    /// Run the WePay v2 sandbox alone; prints its addresses as one line of JSON
+    Sandbox {
+        /// Loopback address to listen on
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// Keep state in this directory; without, it is gone at the end
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Divide every duration by this
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        time_scale: u32,
+    },
 }
 
 /// What a command failed with, for people.
@@ -57,7 +104,7 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         let done = match arguments.command {
             #[cfg(feature = "sandbox")]
-            Command::Local(command) => return local::run(command).await,
+            Command::Local(command) => return run_local(command).await,
             Command::Client(command) => return cli::run(command, &arguments.global).await,
             Command::Serve { example: true, .. } => say(Config::example()),
             Command::Serve { config: Some(path), .. } => serve(&path).await,
@@ -71,12 +118,12 @@ fn main() -> ExitCode {
     })
 }
 
-fn read_config(path: &std::path::Path) -> Result<Config, Failure> {
+fn read_config(path: &Path) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
     Ok(Config::load(&ProcessEnvironment, Some(&text))?)
 }
 
-async fn serve(path: &std::path::Path) -> Result<(), Failure> {
+async fn serve(path: &Path) -> Result<(), Failure> {
     let config = read_config(path)?;
     let format = match config.log.format {
         LogFormat::Json => telemetry::Format::Json,
@@ -95,7 +142,7 @@ async fn serve(path: &std::path::Path) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn migrate(path: &std::path::Path) -> Result<(), Failure> {
+async fn migrate(path: &Path) -> Result<(), Failure> {
     let config = read_config(path)?;
     let (from, to) = app::migrate(&config).await?;
     say(&format!("schema version {from} -> {to}\n"))
@@ -123,4 +170,62 @@ fn failed(why: &Failure) -> ExitCode {
     use std::io::Write as _;
     let _closed = writeln!(std::io::stderr().lock(), "strongroom: {why}");
     ExitCode::FAILURE
+}
+
+#[cfg(feature = "sandbox")]
+async fn run_local(command: LocalCommand) -> ExitCode {
+    let done = match command {
+        LocalCommand::Demo { grants, sandbox_keeps_tokens, mints_are_harmless } => {
+            show(grants, !sandbox_keeps_tokens, !mints_are_harmless).await
+        }
+        LocalCommand::Dev { dir } => develop(dir).await,
+        LocalCommand::Sandbox { listen, dir, time_scale } => sandbox(listen, dir, time_scale).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => failed(&why),
+    }
+}
+
+#[cfg(feature = "sandbox")]
+async fn show(grants: Option<PathBuf>, token_revokes: bool, mint_revokes: bool) -> Result<(), Failure> {
+    let log = telemetry::capture(DEMO_FILTER)?;
+    let grants = grants.map(std::fs::read_to_string).transpose()?;
+    let dir = tempfile::Builder::new().prefix("strongroom-demo-").tempdir()?;
+    let options = SiteOptions { grants, token_revokes, mint_revokes, ..SiteOptions::new(dir.path().to_owned()) };
+    let site = Site::open(options, Some(log)).await?;
+    let told = demo::tell(&site, &mut std::io::stdout()).await;
+    site.close().await;
+    dir.close()?;
+    Ok(told?)
+}
+
+#[cfg(feature = "sandbox")]
+async fn develop(dir: PathBuf) -> Result<(), Failure> {
+    telemetry::init(telemetry::Format::Text, FILTER)?;
+    let site = Site::open(SiteOptions::new(dir), None).await?;
+    let dev = site.dev();
+    say(&format!(
+        "ready: gRPC at {}, pages at {}, sandbox at {}; see dev.json\n",
+        dev.grpc.address, dev.public_http, dev.sandbox.ui
+    ))?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            asked = asked_to_end() => { asked?; break }
+            _ = hangup.recv() => site.reload().await,
+        }
+    }
+    site.close().await;
+    Ok(())
+}
+
+#[cfg(feature = "sandbox")]
+async fn sandbox(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> Result<(), Failure> {
+    telemetry::init(telemetry::Format::Text, FILTER)?;
+    let sandbox = Sandbox::start(Options::alone(listen, dir, time_scale)).await?;
+    say(&format!("{}\n", serde_json::to_string(sandbox.endpoints())?))?;
+    asked_to_end().await?;
+    sandbox.stop().await;
+    Ok(())
 }

@@ -93,10 +93,11 @@ impl Search {
         while let Some(pair) = rest.first_chunk::<2>() {
             let starting = self.by_pair.get(usize::from(u16::from_be_bytes(*pair)));
             for index in starting.into_iter().flatten() {
-                if let Some((hit, pattern)) = self.patterns.get(*index) {
-                    if rest.starts_with(pattern) && !hits.contains(hit) {
-                        hits.push(hit.clone());
-                    }
+                if let Some((hit, pattern)) = self.patterns.get(*index)
+                    && rest.starts_with(pattern)
+                    && !hits.contains(hit)
+                {
+                    hits.push(hit.clone());
                 }
             }
             rest = rest.get(1..).unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::app::{self, Listeners, Running, StartError, Surroundings};
 use crate::config::{
     Config, Confirmation, Database, GrpcConfig, LogConfig, LogFormat, OpsConfig, ProviderOverride, PublicConfig,
 };
-use crate::domain::ambient::{AdjustableClock, Clock, Entropy, SystemEntropy};
+use crate::domain::ambient::{AdjustableClock, Entropy, SystemEntropy};
 use crate::domain::app::Environment;
 use crate::domain::timing::Timing;
 use crate::sandbox::{Options as SandboxOptions, Sandbox};
@@ -62,9 +62,6 @@ pub enum SiteError {
     /// A certificate.
     #[error("development certificates: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// The keyring.
-    #[error("keyring: {0}")]
-    Keyring(#[from] crate::vault::KeyringError),
     /// The sandbox.
     #[error("sandbox: {0}")]
     Sandbox(#[from] crate::sandbox::Error),
@@ -125,11 +122,11 @@ impl Site {
             public: listen(ports.public).await?,
             ops: listen(ports.ops).await?,
         };
-        furnish(&product, &options, &sandbox, &*clock, &*entropy)?;
-        let config = config(&product, &sandbox, &listeners)?;
-        let dev = dev_json(&dir, &config, &sandbox);
         let mut around = Surroundings::new(Arc::<AdjustableClock>::clone(&clock), entropy);
         around.capabilities.mint_revokes = options.mint_revokes;
+        furnish(&product, &options, &sandbox, &around)?;
+        let config = config(&product, &sandbox, &listeners)?;
+        let dev = dev_json(&dir, &config, &sandbox);
         let running = app::start(&config, &around, listeners).await?;
         let path = dir.join("dev.json");
         dev.write(&path).map_err(|why| SiteError::file(&path, &why))?;
@@ -199,13 +196,7 @@ async fn listen(port: u16) -> Result<TcpListener, SiteError> {
 }
 
 /// Writes what an operator would bring: keys, certificates, grants, the app's secret. What is there stays.
-fn furnish(
-    product: &Path,
-    options: &SiteOptions,
-    sandbox: &Sandbox,
-    clock: &dyn Clock,
-    entropy: &dyn Entropy,
-) -> Result<(), SiteError> {
+fn furnish(product: &Path, options: &SiteOptions, sandbox: &Sandbox, around: &Surroundings) -> Result<(), SiteError> {
     let tls = product.join("tls");
     if !tls.join("ca.pem").exists() {
         let callers: Vec<_> = CALLERS.iter().map(|name| (*name, caller_id(name))).collect();
@@ -213,7 +204,7 @@ fn furnish(
     }
     let keyring = product.join("keyring.json");
     if !keyring.exists() {
-        crate::vault::Keyring::generate(entropy, clock.now()).create_file(&keyring)?;
+        app::create_keyring(&keyring, around)?;
     }
     let grants = product.join("grants.toml");
     if options.grants.is_some() || !grants.exists() {

@@ -2,6 +2,7 @@
 
 use url::form_urlencoded;
 
+use crate::domain::secret::AuthorizationCode;
 use crate::service::CallbackParams;
 
 /// Most parameters read. The provider sends two; the rest is headroom for ones it may add.
@@ -46,7 +47,7 @@ pub(super) fn read(query: &str, issuer: &str) -> Query {
         // The state alone: enough to record whose callback it was, too little to consume anything.
         CallbackParams { state: state.accepted(), code: None, error: None }
     } else {
-        CallbackParams { code: code.value, state: state.value, error: error.value }
+        CallbackParams { code: code.value.map(AuthorizationCode::new), state: state.value, error: error.value }
     };
     Query { params, is_at_fault }
 }

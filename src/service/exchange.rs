@@ -159,10 +159,10 @@ impl Services {
         };
         let expected = self.expected_email(mint.merchant).await?;
         let named = probed.user.and_then(|user| user.email);
-        if let (Some(expected), Some(named)) = (expected, named) {
-            if expected.folded() == named.folded() {
-                self.parts.store.resolve_link(link, Resolution::Activate, None, &mint.act, "email_match").await?;
-            }
+        if let (Some(expected), Some(named)) = (expected, named)
+            && expected.folded() == named.folded()
+        {
+            self.parts.store.resolve_link(link, Resolution::Activate, None, &mint.act, "email_match").await?;
         }
         Ok(())
     }

@@ -107,12 +107,12 @@ impl Services {
                 .with("evidence", &head.evidence)
                 .with("evidence_time", head.evidence_at.to_rfc3339());
         }
-        if refusal == Refusal::AttemptUnresolved {
-            if let Some(open) = self.parts.store.open_attempt_of(merchant).await? {
-                error = error.with("attempt_id", open.id).with("attempt_state", open.state.as_str());
-                if let Some(judge_at) = open.judge_at {
-                    error = error.with("judge_time", judge_at.to_rfc3339()).retry_after(judge_at.since(self.now()));
-                }
+        if refusal == Refusal::AttemptUnresolved
+            && let Some(open) = self.parts.store.open_attempt_of(merchant).await?
+        {
+            error = error.with("attempt_id", open.id).with("attempt_state", open.state.as_str());
+            if let Some(judge_at) = open.judge_at {
+                error = error.with("judge_time", judge_at.to_rfc3339()).retry_after(judge_at.since(self.now()));
             }
         }
         Ok(error)

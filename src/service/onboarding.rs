@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use oauth2::{AuthorizationCode as OAuthCode, CsrfToken};
 use subtle::ConstantTimeEq;
 use url::Url;
 
@@ -92,10 +91,10 @@ pub enum Pressed {
 }
 
 /// What the provider's redirect brought, each parameter at most once.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct CallbackParams {
     /// The code.
-    pub code: Option<String>,
+    pub code: Option<AuthorizationCode>,
     /// The state.
     pub state: Option<String>,
     /// The error, if the person or the provider said no.
@@ -177,10 +176,11 @@ impl Services {
         known: Option<Merchant>,
         act: &Act,
     ) -> Result<Invited> {
-        if let Some(merchant) = &known {
-            if !wanted.labels.is_empty() && wanted.labels != merchant.labels {
-                return Err(FieldError::new("labels", "must be left out or equal to the merchant's").into());
-            }
+        if let Some(merchant) = &known
+            && !wanted.labels.is_empty()
+            && wanted.labels != merchant.labels
+        {
+            return Err(FieldError::new("labels", "must be left out or equal to the merchant's").into());
         }
         let return_url = self.check_return_url(&wanted.return_url)?;
         let request = self.request(
@@ -353,7 +353,7 @@ impl Services {
             Verdict::Refused(..) => return Ok(Some(Pressed::AlreadyConnected)),
         }
         let entropy = &*self.parts.entropy;
-        let state = CsrfToken::new(URL_SAFE_NO_PAD.encode(random::<NONCE_BYTES>(entropy)));
+        let state = URL_SAFE_NO_PAD.encode(random::<NONCE_BYTES>(entropy));
         // A browser keeps its binding, so that a second tab does not cut off the first.
         let cookie = cookie
             .filter(|cookie| URL_SAFE_NO_PAD.decode(cookie).is_ok_and(|bytes| bytes.len() == NONCE_BYTES))
@@ -363,7 +363,7 @@ impl Services {
             id: FlowId::generate(&*self.parts.clock, entropy),
             app: self.parts.app.id,
             invitation: invitation.id,
-            state_hash: self.parts.vault.blind_index(BlindIndex::State, state.secret().as_bytes()),
+            state_hash: self.parts.vault.blind_index(BlindIndex::State, state.as_bytes()),
             browser_hash: self.parts.vault.blind_index(BlindIndex::Browser, cookie.as_bytes()),
             state: FlowState::Pending,
             outcome: None,
@@ -377,7 +377,7 @@ impl Services {
         let prefill = |name| private.as_ref().and_then(|private| private.expose(name));
         let url = self.parts.provider.authorize_url(&AuthorizeRequest {
             redirect_uri: &self.redirect_uri()?,
-            state: state.secret(),
+            state: &state,
             user_name: prefill("user_name"),
             user_email: prefill("email"),
         });
@@ -421,11 +421,7 @@ impl Services {
                 self.parts.store.end_without_code(&flow, invitation.merchant, FlowOutcome::Denied, &act).await?;
                 Ok(Landing::Status(flow.id))
             }
-            (Some(code), None) if is_code(&code) => {
-                // oauth2's type keeps the code out of Debug; ours also wipes it.
-                let code = OAuthCode::new(code);
-                self.claim(&flow, &invitation, AuthorizationCode::new(code.into_secret()), act).await
-            }
+            (Some(code), None) if is_code(code.expose()) => self.claim(&flow, &invitation, code, act).await,
             _ => self.refuse_callback(&act, Some(&flow), CallbackRefusal::Malformed).await,
         }
     }

@@ -131,13 +131,13 @@ impl Services {
 
     /// Whether the provider answers sensibly right now: another connection's token, if one is live, else a second kind of call.
     async fn control(&self, connection: ConnectionId) -> Result<bool> {
-        if let Some(other) = self.parts.store.live_connection_other_than(connection).await? {
-            if let Some(head) = self.parts.store.head(other).await? {
-                let subject = self.subject_of(other).await?;
-                let token = self.open_token(&head, &subject).await?;
-                if matches!(self.word(&subject, &token).await, Word::Alive(_)) {
-                    return Ok(true);
-                }
+        if let Some(other) = self.parts.store.live_connection_other_than(connection).await?
+            && let Some(head) = self.parts.store.head(other).await?
+        {
+            let subject = self.subject_of(other).await?;
+            let token = self.open_token(&head, &subject).await?;
+            if matches!(self.word(&subject, &token).await, Word::Alive(_)) {
+                return Ok(true);
             }
         }
         Ok(self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))

@@ -266,12 +266,12 @@ impl Services {
 
 /// What a reader gets: a live or suspect token, not older than asked for.
 fn readable(version: &Version, min: Option<(ConnectionId, TokenVersion)>, now: Timestamp) -> Result<()> {
-    if let Some((connection, number)) = min {
-        if version.connection != connection || version.number < number {
-            return Err(Error::new(Kind::VersionNotAvailable)
-                .with("head_connection_id", version.connection)
-                .with("head_version", version.number));
-        }
+    if let Some((connection, number)) = min
+        && (version.connection != connection || version.number < number)
+    {
+        return Err(Error::new(Kind::VersionNotAvailable)
+            .with("head_connection_id", version.connection)
+            .with("head_version", version.number));
     }
     let kind = match version.liveness.at(version.expires_at, now) {
         Liveness::Live | Liveness::Suspect => return Ok(()),

@@ -1,7 +1,5 @@
 //! Hand-made exports: one that holds, and one for each way not to.
 
-#![expect(clippy::unwrap_used, reason = "test support")]
-
 use ed25519_dalek::{Signer as _, SigningKey};
 
 use super::*;

@@ -130,7 +130,7 @@ fn status_to_json(status: &Status, request_id: Option<&str>) -> Value {
         "metadata": metadata,
         "retry_after_s": retry_seconds(&details),
         "field_violations": violations,
-        "cause": status.source().map(|cause| chain(cause)),
+        "cause": status.source().map(chain),
         "request_id": request_id,
     })
 }

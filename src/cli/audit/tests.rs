@@ -1,7 +1,5 @@
 //! The report of a verification, online words and offline files.
 
-#![expect(clippy::unwrap_used, reason = "test support")]
-
 use super::super::verify::tests::{CHANGE, READ, export as pieces, key, verify};
 use super::*;
 

@@ -1,7 +1,5 @@
 //! How answers about merchants look, and what is asked.
 
-#![expect(clippy::unwrap_used, reason = "test support")]
-
 use clap::Parser;
 use serde_json::Value;
 

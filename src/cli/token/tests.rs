@@ -1,7 +1,5 @@
 //! How answers about tokens look, and that the token shows only where it was asked for.
 
-#![expect(clippy::unwrap_used, reason = "test support")]
-
 use clap::Parser;
 
 use super::*;

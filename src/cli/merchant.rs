@@ -58,7 +58,7 @@ pub enum MerchantCommand {
     },
     /// Makes the link that takes a merchant through the provider's page; makes the merchant on first use.
     ///
-    /// Prints the link and until when it works. What is left out is kept as it was at the first call for this merchant.
+    /// Prints the link and until when it works. For a merchant who is known already, name and labels may be left out.
     #[command(after_help = CONNECT_HELP)]
     Connect(Connect),
     /// Activates a held link with the one-time value that return_url received.

@@ -39,9 +39,14 @@ its record, and no trail is missing. Neither shows that the newest records are g
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
     /// Fetches every trail and verifies it here, with nothing but the public key.
+    ///
+    /// The server only hands out signed records; what they prove is worked out on this machine. Ends with exit code 0 only if both
+    /// integrity and completeness hold.
     #[command(after_help = VERIFY_HELP)]
     Verify(Verify),
     /// Prints the public key that the server says it signs with.
+    ///
+    /// Get it once, compare it with the one that the operators of the keyring publish, and keep it for `audit verify --public-key`.
     PublicKey,
 }
 

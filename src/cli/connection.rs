@@ -16,6 +16,8 @@ const DEV_DIR: &str = ".strongroom";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until an answer begins: longer than a probe at the provider with its own deadline of 30 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a server that owes us something must show that it lives: an export may take long, silence may not.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// Largest dev.json or PEM file read: each has a few KiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const HEADING: &str = "Connection";
@@ -127,9 +129,14 @@ pub(crate) async fn connect(target: &Target) -> Result<Channel, Failure> {
         .ca_certificate(Certificate::from_pem(read(&target.ca)?))
         .identity(Identity::from_pem(read(&target.cert)?, read(&target.key)?))
         .domain_name(&target.server_name);
-    let endpoint = Endpoint::from_shared(format!("https://{}", target.address)).map_err(unreachable)?;
-    let endpoint = endpoint.tls_config(tls).map_err(unreachable)?;
-    endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT).connect().await.map_err(unreachable)
+    let unusable = |what: String| move |fault| Failure::Usage(format!("{what}: {}", chain(&fault)));
+    let endpoint = Endpoint::from_shared(format!("https://{}", target.address));
+    let endpoint = endpoint.map_err(unusable(format!("address {}", target.address)))?;
+    let files = [&target.ca, &target.cert, &target.key].map(|path| path.display().to_string()).join(", ");
+    let endpoint = endpoint.tls_config(tls).map_err(unusable(files))?;
+    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT);
+    let endpoint = endpoint.http2_keep_alive_interval(SIGN_OF_LIFE).keep_alive_timeout(SIGN_OF_LIFE);
+    endpoint.connect().await.map_err(unreachable)
 }
 
 fn dev_target(dir: &Path, caller: &str) -> Result<Target, Failure> {

@@ -57,6 +57,8 @@ pub enum MerchantCommand {
         merchant: MerchantName,
     },
     /// Makes the link that takes a merchant through the provider's page; makes the merchant on first use.
+    ///
+    /// Prints the link and until when it works. For a merchant who is known already, name and labels may be left out.
     #[command(after_help = CONNECT_HELP)]
     Connect(Connect),
     /// Activates a held link with the one-time value that return_url received.

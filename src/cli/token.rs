@@ -40,6 +40,9 @@ About an older version than the head nothing is done; about the head a probe may
 #[derive(Debug, clap::Subcommand)]
 pub enum TokenCommand {
     /// Fetches a merchant's access token; shows it only when asked to.
+    ///
+    /// Without --show or --out only what is known of the token is printed: its version, whether the provider accepts it, and until
+    /// when you may keep it without asking again.
     #[command(after_help = GET_HELP)]
     Get(Get),
     /// Lists every version of a merchant's connections, newest first, without the tokens.

@@ -84,3 +84,16 @@ async fn files_that_cannot_be_used_are_named() {
     assert_eq!(failure.exit_code(), 2);
     assert!(failure.to_string().starts_with("ca: "), "{failure}");
 }
+
+#[tokio::test]
+async fn files_that_hold_something_else_are_not_taken_for_an_unreachable_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("not.pem");
+    fs::write(&file, "nothing").unwrap();
+    // Port 9 of the loopback: whether somebody answers there must not matter.
+    let address = "127.0.0.1:9".to_owned();
+    let target = Target { address, server_name: "s".to_owned(), ca: file.clone(), cert: file.clone(), key: file };
+    let failure = connect(&target).await.unwrap_err();
+    assert_eq!(failure.exit_code(), 2, "{failure}");
+    assert!(failure.to_string().contains("not.pem"), "{failure}");
+}

@@ -1,55 +1,21 @@
 //! Hand-made exports: one that holds, and one for each way not to.
 
-use ed25519_dalek::{Signer as _, SigningKey};
+use prost::Message;
 
 use super::*;
-use crate::domain::ambient::Timestamp;
 use crate::domain::trail::verify::{Fault, Missing};
-use crate::domain::trail::{Event, GENESIS, SealedRecord, Signer, cbor, view};
+use crate::domain::trail::{Event, cbor};
 
 pub(in crate::cli) const CHANGE: TrailId = TrailId::from_bytes([1; 16]);
 pub(in crate::cli) const READ: TrailId = TrailId::from_bytes([2; 16]);
 const CONNECTION: ConnectionId = ConnectionId::from_bytes([3; 16]);
 const LINK: LinkId = LinkId::from_bytes([4; 16]);
+/// A usable key that signed nothing here: that of the golden vectors of the trail.
+const OTHER: &str = "29acbae141bccaf0b22e1a94d34d0bc7361e526d0bfe12c89794bc9322966dd7";
 
-struct Key(SigningKey);
-
-impl Signer for Key {
-    fn public_key(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key().to_bytes())
-    }
-
-    fn sign(&self, message: &[u8]) -> Signature {
-        Signature(self.0.sign(message).to_bytes())
-    }
-}
-
-fn signer() -> Key {
-    Key(SigningKey::from_bytes(&[7; 32]))
-}
-
-pub(in crate::cli) fn key() -> PublicKey {
-    signer().public_key()
-}
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_unix_seconds(1_800_000_000 + second)
-}
-
-/// A trail with these events, one a record, a second apart.
-fn chain(trail: TrailId, events: Vec<Event>) -> Vec<SealedRecord> {
-    let mut previous = GENESIS;
-    let seal = |(seq, event): (u64, Event)| {
-        let time = at(i64::try_from(seq).unwrap());
-        let sealed = cbor::seal(&Record { trail, seq, time, previous, events: vec![event] }, &signer()).unwrap();
-        previous = sealed.hash;
-        sealed
-    };
-    (1..).zip(events).map(seal).collect()
-}
-
-fn event(kind: EventKind) -> Event {
-    Event::new(kind, at(0), "system")
+fn unhex(digits: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 fn piece(piece: Piece) -> v1::ExportTrailResponse {
@@ -60,10 +26,6 @@ fn header(trail: TrailId, kind: TrailKind) -> v1::ExportTrailResponse {
     piece(Piece::Header(v1::TrailHeader { trail_id: trail.to_string(), kind: kind.into(), open_time: None }))
 }
 
-fn record(sealed: SealedRecord) -> v1::ExportTrailResponse {
-    piece(Piece::Record(v1::TrailRecord { record: sealed.bytes, signature: sealed.signature.0.to_vec() }))
-}
-
 fn inventory(versions: &[u32], links: &[LinkId]) -> v1::ExportTrailResponse {
     let version = |version: &u32| v1::TokenVersionRef { connection_id: CONNECTION.to_string(), version: *version };
     piece(Piece::Inventory(v1::TrailInventory {
@@ -72,27 +34,18 @@ fn inventory(versions: &[u32], links: &[LinkId]) -> v1::ExportTrailResponse {
     }))
 }
 
-fn changes(reads: &[SealedRecord]) -> Vec<Event> {
-    let trail = |kind| Event { trail: Some(READ), ..event(kind) };
-    let head = view::hash(&reads.last().unwrap().hash);
-    vec![
-        event(EventKind::DeploymentStamped),
-        trail(EventKind::TrailOpened),
-        event(EventKind::TokenStored).version(CONNECTION, TokenVersion(1)),
-        event(EventKind::LinkCreated).link(LINK),
-        trail(EventKind::TrailClosed).detail("size", reads.len()).detail("head", head),
-    ]
+/// The export of `export.hex`, signed with the Ed25519 seed of 32 bytes 0x07, one record a second from 1800000001 on. Places: 0 key,
+/// 1 header, 2 to 6 changes, 7 header, 8 and 9 reads, 10 inventory.
+pub(in crate::cli) fn export() -> Vec<v1::ExportTrailResponse> {
+    let pieces = include_str!("tests/export.hex").lines();
+    pieces.map(|line| v1::ExportTrailResponse::decode(unhex(line).as_slice()).unwrap()).collect()
 }
 
-/// Places in [`export`]: 0 key, 1 header, 2 to 6 changes, 7 header, 8 and 9 reads, 10 inventory.
-pub(in crate::cli) fn export() -> Vec<v1::ExportTrailResponse> {
-    let reads = chain(READ, vec![event(EventKind::TokenRead), event(EventKind::AuditRead)]);
-    let mut pieces = vec![piece(Piece::PublicKey(key().0.to_vec())), header(CHANGE, TrailKind::Change)];
-    pieces.extend(chain(CHANGE, changes(&reads)).into_iter().map(record));
-    pieces.push(header(READ, TrailKind::Read));
-    pieces.extend(reads.into_iter().map(record));
-    pieces.push(inventory(&[1], &[LINK]));
-    pieces
+pub(in crate::cli) fn key() -> PublicKey {
+    match &export()[0].piece {
+        Some(Piece::PublicKey(bytes)) => PublicKey(bytes.as_slice().try_into().unwrap()),
+        other => panic!("{other:?}"),
+    }
 }
 
 pub(in crate::cli) fn verify(pieces: Vec<v1::ExportTrailResponse>, given: Option<PublicKey>) -> Verdict {
@@ -118,6 +71,36 @@ fn incomplete(pieces: Vec<v1::ExportTrailResponse>) -> (Vec<Missing>, bool) {
 }
 
 #[test]
+fn the_export_says_what_these_tests_take_it_for() {
+    let events: Vec<Event> = export()
+        .into_iter()
+        .filter_map(|response| match response.piece {
+            Some(Piece::Record(record)) => Some(cbor::decode(&record.record).unwrap().events),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            EventKind::DeploymentStamped,
+            EventKind::TrailOpened,
+            EventKind::TokenStored,
+            EventKind::LinkCreated,
+            EventKind::TrailClosed,
+            EventKind::TokenRead,
+            EventKind::AuditRead,
+        ]
+    );
+    assert_eq!((events[1].trail, events[4].trail), (Some(READ), Some(READ)));
+    assert_eq!((events[2].connection, events[2].version), (Some(CONNECTION), Some(TokenVersion(1))));
+    assert_eq!(events[3].link, Some(LINK));
+    assert_eq!(export()[10], inventory(&[1], &[LINK]));
+    assert_eq!((&export()[1], &export()[7]), (&header(CHANGE, TrailKind::Change), &header(READ, TrailKind::Read)));
+}
+
+#[test]
 fn a_whole_export_holds() {
     let verdict = verify(export(), Some(key()));
     assert!(verdict.holds(), "{verdict:?}");
@@ -135,7 +118,7 @@ fn a_key_from_the_server_is_told_apart() {
 
 #[test]
 fn another_key_than_the_given_one_proves_nothing() {
-    let given = PublicKey(SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes());
+    let given = PublicKey(unhex(OTHER).try_into().unwrap());
     let verdict = verify(export(), Some(given));
     assert_eq!(
         verdict.integrity,

@@ -6,8 +6,9 @@
 mod browser;
 mod dev_json;
 mod search;
-pub mod site;
+mod site;
 mod story;
 
 pub use dev_json::{CallerJson, DevJson, GrpcJson, SandboxJson};
+pub use site::Site;
 pub use story::{Failure, tell};

@@ -134,9 +134,9 @@ impl Browser {
         self.stops.push(address.into());
     }
 
-    /// Forgets where to stop.
-    pub(super) fn stop_nowhere(&mut self) {
-        self.stops.clear();
+    /// Forgets where it was last told to stop.
+    pub(super) fn stop_there_no_more(&mut self) {
+        self.stops.pop();
     }
 
     /// The page that is shown.

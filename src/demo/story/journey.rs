@@ -140,9 +140,11 @@ pub(super) fn carried(browser: &Browser) -> impl Iterator<Item = (String, String
     secret.map(|(name, value)| (name.into_owned(), value.into_owned()))
 }
 
-/// A browser that was nowhere yet.
+/// A browser that was nowhere yet, and does not go to the platform's page, which is invented.
 pub(super) fn fresh_browser(dev: &DevJson) -> Checked<Browser> {
-    Ok(Browser::new(&dev.public_ca)?)
+    let mut browser = Browser::new(&dev.public_ca)?;
+    browser.stop_before(RETURN_URL);
+    Ok(browser)
 }
 
 impl From<BrowserError> for Unmet {

@@ -43,7 +43,7 @@ const CRATES: &[(&str, &str)] = &[
     ("rustix", "+ domain/ambient"),
     ("tokio", "+ domain/ambient"),
     ("serde_json", "+ domain/trail/view domain/trail/verify/tests domain/trail/cbor/tests"),
-    ("ed25519_dalek", "domain vault cli/verify/tests"),
+    ("ed25519_dalek", "domain vault"),
     ("aes_gcm hkdf hmac", "vault"),
     ("sqlx", "store"),
     ("oauth2", "provider"),

@@ -92,17 +92,9 @@ impl Search {
         let mut rest = bytes;
         while let Some(pair) = rest.first_chunk::<2>() {
             let starting = self.by_pair.get(usize::from(u16::from_be_bytes(*pair)));
-<<<<<<< HEAD
-            for index in starting.into_iter().flatten() {
-                if let Some((hit, pattern)) = self.patterns.get(*index)
-                    && rest.starts_with(pattern)
-                    && !hits.contains(hit)
-                {
-=======
             let patterns = starting.into_iter().flatten().filter_map(|index| self.patterns.get(*index));
             for (hit, pattern) in patterns {
                 if rest.starts_with(pattern) && !hits.contains(hit) {
->>>>>>> demo
                     hits.push(hit.clone());
                 }
             }

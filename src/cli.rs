@@ -1,7 +1,7 @@
 //! The gRPC API from a shell: tables for people, `--json` for programs.
 //!
 //! An outside user of the API: it knows the messages and the pure rules of [`crate::domain`], nothing of the server. Every command
-//! ends as an [`answer::Answer`] or a [`failure::Failure`]; one place prints either and chooses the exit code. It never prints a
+//! ends as an `answer::Answer` or a `failure::Failure`; one place prints either and chooses the exit code. It never prints a
 //! token that was not asked for.
 
 pub mod access;

@@ -1,7 +1,7 @@
 //! The gRPC API: an accept loop of our own, limits that are set and not inherited, and handlers that convert, call and convert.
 //!
 //! Who calls is established once per connection ([`auth`]); what they may do is decided in `service`. Errors reach the wire
-//! through [`status`] only.
+//! through `status` only.
 
 pub mod auth;
 pub mod listener;

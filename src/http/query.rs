@@ -83,7 +83,7 @@ mod tests {
     fn each_parameter_is_read_once_and_unknown_ones_are_ignored() {
         let read = read("code=c%20d&state=s&x=1&x=2&iss=https%3A%2F%2Fprovider.example", ISSUER);
         assert!(!read.is_at_fault);
-        assert_eq!(read.params.code.as_deref(), Some("c d"));
+        assert_eq!(read.params.code.as_ref().map(AuthorizationCode::expose), Some("c d"));
         assert_eq!(read.params.state.as_deref(), Some("s"));
         assert_eq!(read.params.error, None);
     }

@@ -159,6 +159,7 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let app = store.stamp(PROVIDER, config.environment, &config.client_id).await?;
     store.note_policy(policy.snapshot().hash()).await?;
     let (auditor, writer) = Auditor::start(Arc::clone(&store), store.open_read_trail("system").await?);
+    let settings = settings(config)?;
     let services = Services::new(Parts {
         store: Arc::clone(&store),
         vault,
@@ -169,7 +170,7 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         timing: config.timing,
         capabilities: around.capabilities,
         app: app.clone(),
-        settings: settings(config)?,
+        settings: settings.clone(),
         auditor,
     });
     services.adopt_open_attempts().await.map_err(StartError::Recovery)?;
@@ -181,9 +182,12 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let calls = Incoming::start(listeners.grpc, grpc_tls, callers, Limits::default(), rejections.clone());
     let browsers = Incoming::start(listeners.public, public_tls, Anyone, Limits::default(), Rejections::channel(1).0);
     servers.spawn(serve_grpc(services.clone(), around.clone(), calls, stop.clone()));
+    let provider_ui_origin = ui_origin(config)?;
+    let returns = settings.return_urls.iter().map(|url| url.origin().ascii_serialization());
     let site = http::PublicSite {
         app: app.id,
-        provider_ui_origin: ui_origin(config)?,
+        form_targets: std::iter::once(provider_ui_origin.clone()).chain(returns).collect(),
+        provider_ui_origin,
         clock: Arc::clone(&around.clock),
         entropy: Arc::clone(&around.entropy),
     };
@@ -325,6 +329,7 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
     let parse = |text: &String| Url::parse(text).map_err(|_| StartError::Url("public.return_urls"));
     Ok(Settings {
         public_base: Url::parse(&config.public.base_url).map_err(|_| StartError::Url("public.base_url"))?,
+        platform_name: config.public.platform_name.clone(),
         return_urls: config.public.return_urls.iter().map(parse).collect::<Result<_, _>>()?,
         confirmation: match config.confirmation {
             Confirmation::Always => service::Confirmation::Always,

@@ -50,6 +50,7 @@ const KEYS: &[&str] = &[
     "public.base_url",
     "public.cert_file",
     "public.key_file",
+    "public.platform_name",
     "public.return_urls",
     "ops.listen",
     "links.confirmation",
@@ -141,6 +142,8 @@ pub struct PublicConfig {
     pub cert_file: PathBuf,
     /// Its private key, PEM.
     pub key_file: PathBuf,
+    /// What the platform is called on the pages: it is the one who asks the merchant.
+    pub platform_name: String,
     /// Where a merchant may be sent back to. Each ends in a slash, so that a parsed and serialised URL that begins with
     /// one of them is permitted, and no other host or half path segment slips through.
     pub return_urls: Vec<String>,
@@ -268,12 +271,14 @@ impl Config {
         let base_url = reader.required("public.base_url", check::origin);
         let cert_file = reader.required("public.cert_file", check::plain_file);
         let key_file = reader.required("public.key_file", check::secret_file);
+        let platform_name = reader.required("public.platform_name", check::platform_name);
         let return_urls = reader.list("public.return_urls", LIST_MAX, check::return_url);
         Some(PublicConfig {
             listen: listen?,
             base_url: base_url?,
             cert_file: cert_file?,
             key_file: key_file?,
+            platform_name: platform_name?,
             return_urls: return_urls?,
         })
     }

@@ -43,6 +43,8 @@ pub struct PublicSite {
     pub app: AppId,
     /// Origin of the provider's pages (scheme, host and port): where our form may lead, and the only `iss` a callback may name.
     pub provider_ui_origin: String,
+    /// Origins that a posted form may lead to by redirects: the provider's, and those of `return_url`.
+    pub form_targets: Vec<String>,
     /// The clock, for call ids.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for call ids.
@@ -65,7 +67,7 @@ struct Site {
 ///
 /// The caller serves it over TLS only: without, browsers drop the cookie and no journey can end.
 pub fn public_router(services: Services, site: PublicSite) -> Router {
-    let policy = Arc::new(headers::content_security_policy(&site.provider_ui_origin));
+    let policy = Arc::new(headers::content_security_policy(&site.form_targets));
     Router::new()
         .route("/connect/{app}/invitation/{token}", get(connect::show_invitation).post(connect::press))
         // A HEAD must not consume a state, so it does not reach the handler of GET.

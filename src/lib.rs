@@ -1,4 +1,102 @@
 //! Strongroom: merchant onboarding and OAuth2 token vault.
+//!
+//! A platform's merchants are connected at a payment provider (WePay API v2); the access tokens that come of it are kept, sealed and
+//! versioned, and handed to the internal services that may have them, and to nobody else. What nobody else does, and what every
+//! decision here serves: **minting a token is destructive**. Each `/oauth2/token` call revokes every earlier token of that
+//! (app, user), cannot be undone, and its answer can be lost.
+//!
+//! # The map
+//!
+//! ```text
+//!             main ── app (composition root)
+//!                      │
+//!   grpc ──┐           ├─► policy   (grants: caller × action × merchant → Grant)
+//!   http ──┴─► service ┼─► provider ──► the provider's HTTP API
+//!                      ├─► vault    (keys, AES-256-GCM, signing; no database)
+//!                      └─► store    ──► SQLite, with the trails
+//!                    all ─► domain  (values and decisions; no I/O, no clock, no randomness)
+//! ```
+//!
+//! A request flows from left to right, an answer back; nobody calls leftwards or sideways. `tests/rules.rs` holds this table:
+//!
+//! | layer | may name | job |
+//! |---|---|---|
+//! | [`domain`] | – | words, decisions, record format; [`domain::ambient`] is the seam to time and randomness |
+//! | [`policy`] | domain | who may do what to which merchant; a decision is a value, [`policy::Grant`] |
+//! | [`vault`] | domain | keyring, sealed bytes, MACs, fingerprints, signatures |
+//! | [`provider`] | domain | the provider's API; each call ends as success, not sent, refused or *outcome unknown* |
+//! | [`store`] | domain | SQL, transactions that commit with their events, trails |
+//! | [`service`] | the five above | load, decide, act, record |
+//! | [`v1`] | – | generated from `proto/` |
+//! | [`grpc`] | domain, service, v1 | accept loop, caller identity, handlers, the one table of statuses |
+//! | [`http`] | domain, service | the merchant's pages, the provider's redirect, health probes |
+//! | [`config`], [`telemetry`] | domain, – | typed configuration; the log |
+//! | [`app`] | all of the above | builds, starts, drains |
+//! | [`cli`] | domain, v1 | the API from a shell: an outside user |
+//! | `sandbox` | [`domain::ambient`] | a faithful local WePay v2: its numbers are its own, so that no mistake agrees with itself |
+//! | `demo` | app, config, telemetry, cli, v1, sandbox, domain | `demo` and `dev`: everything in one process, and an outside user's story |
+//!
+//! # Invariants of the mint protocol
+//!
+//! Tests cite them by number.
+//!
+//! * **M1** We never cause the revocation of a working token of the merchant for whom the flow was started, with two exceptions, each
+//!   bound to connection and head version when it was granted and let through for exactly that head: an approved replacement, and the
+//!   upgrade of the merchant's own live *temporary* token. Unknown liveness is a refusal. (Somebody who logs in as *another*
+//!   merchant's provider user cannot be seen before the mint; that is made harmless by M2 and the link rule.)
+//! * **M2** A token the provider issued to us is durable before anyone is told. The attempt is durable before one byte is sent. What can
+//!   still be lost in this version is an answer that had arrived, or was on its way, when the process died before its commit; it is
+//!   detected at the next start, told to the merchant as a clear next step, and never silent.
+//! * **M3** One owner per code: the process that received the callback is the only one that ever sends it. No takeover, no resend. The
+//!   database allows at most one attempt per merchant, and per known connection, that is received, armed or in doubt.
+//! * **M4** An unknown outcome is a state (`in_doubt`), not an error: never retried, resolved by quiescence and probing. No head is
+//!   called live while an attempt of its merchant that could hit it is in doubt: it is suspect.
+//! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is exchanged;
+//!   the code itself is never stored.
+//! * **M6** Only evidence changes liveness. Dead is what the provider declares (1011, 7003) twice, some seconds apart, while it answers a
+//!   control call sensibly in between. Transient and unknown answers change nothing; 1001 is never about tokens.
+//! * **M7** The exchange runs in a task of its own: a cancelled or short-deadlined call shortens the caller's wait, never the work.
+//!
+//! # Invariants of the code
+//!
+//! 1. Calls go one way (the table above). 2. No provider call inside a database transaction: the transaction type never leaves
+//!    [`store`]. 3. Every state change commits together with its event: the only commit takes events. 4. A provider call that can
+//!    revoke a token is preceded by a durable claimed attempt. 5. A token leaves only against a `Grant<ReadToken>` and after its read
+//!    event is durable. 6. Plaintext tokens exist only as [`domain::secret::AccessToken`] or in the encoded reply. 7. A ciphertext opens
+//!    only for its own attempt and subject, and what a decision reads is MACed. 8. Time, randomness and environment enter only
+//!    through [`domain::ambient`] and [`config`]. 9. Everything has a limit with a named constant. 10. [`service::Error`] reaches
+//!    the wire only through the table in `grpc/status.rs` and the pages of [`http`].
+//!
+//! # Walkthrough: a merchant authorizes
+//!
+//! `StartAuthorization` ([`service::Services::start_authorization`]) loads or makes the merchant, makes the grant, and asks the guard
+//! ([`domain::token::decide`]): while the head is live it refuses with the evidence. It answers *our* link, an invitation whose secret
+//! part is derived from the keyring, not stored. Opening it has no effect. Pressing its button ([`service::Services::press`]) makes a
+//! single-use state, binds the browser by a `__Host-` cookie (state and cookie are stored as HMACs), and leads to the
+//! provider's page with all five scopes. The callback ([`service::Services::callback`]) checks browser and state, then consumes the
+//! state and claims an attempt in one transaction, answers 303 to a status page, and leaves the rest to a task: gate (probe the
+//! head; live: drop the code unused), arm (only if all that the gate saw is still so), send once, seal, commit. The commit stores the
+//! token under the user that *the answer* names, marks the version it revoked, and decides about the link: the user that was
+//! linked before keeps its link, anybody else's waits (`held`) until the platform's own page brings the one-time value that
+//! `return_url` received ([`service::Services::confirm_connection`]) or a person decides.
+//!
+//! # Walkthrough: a service reads a token
+//!
+//! The caller's SPIFFE id is taken from its certificate once per connection ([`grpc::auth`]). [`service::Services::read_token`] loads
+//! merchant, link, connection, head and sealed bytes in one statement, checks the MAC of each row, and asks the policy for a
+//! `Grant<ReadToken>`. A private function takes that grant, opens the token in its place (attempt and subject are part of the
+//! associated data), and hands the read event to the writer of this run's read trail ([`service::Auditor`]), which commits what has
+//! gathered as one signed record. Only then does the reply leave. A denial takes the same way. If the record cannot be written,
+//! nothing is released.
+//!
+//! # Walkthrough: a crash in mid-exchange
+//!
+//! The process dies after the attempt was armed: nobody knows whether the provider minted. At the next start
+//! [`service::Services::adopt_open_attempts`] finds it (the lock on the database proves its owner dead) and puts it `in_doubt`,
+//! with the time at which it can be judged: 630 s after the callback, when the code can do nothing more. Until then
+//! `StartAuthorization` answers `ATTEMPT_UNRESOLVED` with that time, the status page tells the merchant, other merchants notice
+//! nothing. When the time has come the heads are probed: one lives, so it was `not_applied`; all are dead or there is none, so it is
+//! `lost`. Either way the merchant can go on. What had only been `received` was never sent and is settled at once.
 
 pub mod app;
 pub mod cli;

@@ -75,6 +75,8 @@ pub enum Confirmation {
 pub struct Settings {
     /// The origin that merchants and the provider see, without a path.
     pub public_base: Url,
+    /// What merchants know the platform by.
+    pub platform_name: String,
     /// What `return_url` may begin with: origins, or origins with a path.
     pub return_urls: Vec<Url>,
     /// When a held link may be activated without ConfirmConnection.

@@ -115,6 +115,7 @@ fn the_source_wins_over_the_file_and_can_replace_it() {
         ("STRONGROOM_GRPC_CLIENT_CA_FILE", &ca),
         ("STRONGROOM_PUBLIC_LISTEN", "[::1]:0"),
         ("STRONGROOM_PUBLIC_BASE_URL", "https://connect.example"),
+        ("STRONGROOM_PUBLIC_PLATFORM_NAME", "Example Shops"),
         ("STRONGROOM_PUBLIC_CERT_FILE", &crt),
         ("STRONGROOM_PUBLIC_KEY_FILE", &key),
         ("STRONGROOM_OPS_LISTEN", "[::1]:0"),
@@ -285,6 +286,7 @@ fn all_faults_are_reported_at_once() {
             "public.cert_file",
             "public.key_file",
             "public.listen",
+            "public.platform_name",
             "trust_domains",
         ]
     );

@@ -25,6 +25,8 @@ use crate::telemetry::Captured;
 const CALLERS: [&str; 6] = ["payments", "onboarding", "auditor", "admin", "approver", "stranger"];
 /// What they may do.
 const GRANTS: &str = include_str!("grants.toml");
+/// What the platform is called on the pages.
+const PLATFORM: &str = "Example Shops";
 /// Where a merchant may be sent back to: nothing is ever fetched from there.
 const RETURN_URL: &str = "https://platform.test/";
 
@@ -246,6 +248,7 @@ fn config(product: &Path, sandbox: &Sandbox, listeners: &Listeners) -> Result<Co
             base_url: format!("https://localhost:{}", public.port()),
             cert_file,
             key_file,
+            platform_name: PLATFORM.to_owned(),
             return_urls: vec![RETURN_URL.to_owned()],
         },
         ops: OpsConfig { listen: address(&listeners.ops)? },

@@ -29,14 +29,16 @@ const FIXED: [(HeaderName, HeaderValue); 5] = [
     (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")),
 ];
 
-/// The policy of our pages. The provider stands in `form-action` because browsers check the redirect of a posted form too.
-/// An origin that would break out of its directive is left out: then the button leads nowhere, and nothing is opened.
-pub(super) fn content_security_policy(provider_ui_origin: &str) -> HeaderValue {
+/// The policy of our pages. Other origins stand in `form-action` because browsers check every redirect of a posted form too,
+/// and a provider that asks nothing redirects straight on to `return_url`. An origin that would break out of its directive is
+/// left out: then the button leads nowhere, and nothing is opened.
+pub(super) fn content_security_policy(form_targets: &[String]) -> HeaderValue {
     let is_source =
-        provider_ui_origin.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'\''));
-    let provider = if is_source { provider_ui_origin } else { "" };
+        |origin: &&String| origin.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'\''));
+    let targets: Vec<&str> = form_targets.iter().filter(is_source).map(String::as_str).collect();
     let text = format!(
-        "default-src 'none'; style-src 'self'; form-action 'self' {provider}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self'; form-action 'self' {}; frame-ancestors 'none'; base-uri 'none'",
+        targets.join(" ")
     );
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
 }
@@ -81,12 +83,12 @@ mod tests {
 
     #[test]
     fn an_origin_cannot_add_directives() {
-        let policy = content_security_policy("https://provider.example");
+        let policy = content_security_policy(&["https://provider.example".to_owned()]);
         assert!(
             policy.to_str().unwrap().contains("form-action 'self' https://provider.example; frame-ancestors 'none'")
         );
         for evil in ["https://a; script-src *", "https://a\nX: y", "'unsafe-inline'", "a,b", "é"] {
-            let policy = content_security_policy(evil);
+            let policy = content_security_policy(&[evil.to_owned()]);
             assert!(policy.to_str().unwrap().contains("form-action 'self' ;"), "{evil:?}");
         }
     }

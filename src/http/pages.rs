@@ -28,6 +28,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 #[derive(Template)]
 #[template(path = "pages/invitation.html")]
 struct InvitationPage<'a> {
+    platform: &'a str,
     merchant: &'a str,
     permissions: Vec<&'a str>,
     until: String,
@@ -47,7 +48,10 @@ struct MessagePage<'a> {
 pub(super) fn invitation(view: &InvitationView, action: &str) -> Response {
     let permissions = view.scopes.iter().map(|scope| text::permission(scope)).collect();
     let until = for_people(view.expires_at);
-    html(StatusCode::OK, &InvitationPage { merchant: &view.merchant_name, permissions, until, action })
+    html(
+        StatusCode::OK,
+        &InvitationPage { platform: &view.platform_name, merchant: &view.merchant_name, permissions, until, action },
+    )
 }
 
 /// The invitation is unknown or over; which of both is not told.

@@ -66,6 +66,8 @@ pub struct Invited {
 /// What the page of an invitation shows.
 #[derive(Clone, Debug)]
 pub struct InvitationView {
+    /// Who asks: what merchants know the platform by.
+    pub platform_name: String,
     /// What the merchant is called.
     pub merchant_name: String,
     /// What they are asked to permit: the scopes.
@@ -306,6 +308,7 @@ impl Services {
     pub async fn view_invitation(&self, token: &str) -> Result<Option<InvitationView>> {
         let Some(invitation) = self.find_invitation(token).await? else { return Ok(None) };
         Ok(Some(InvitationView {
+            platform_name: self.parts.settings.platform_name.clone(),
             merchant_name: self.merchant_name(invitation.merchant).await?,
             scopes: self.parts.capabilities.mandatory_scopes,
             expires_at: invitation.expires_at,

@@ -105,6 +105,7 @@ impl Stage {
             app: app.clone(),
             settings: Settings {
                 public_base: Url::parse("https://connect.example").unwrap(),
+                platform_name: "Example Shops".to_owned(),
                 return_urls: vec![Url::parse("https://shop.example/done").unwrap()],
                 confirmation: Confirmation::Always,
             },
@@ -113,6 +114,7 @@ impl Stage {
         let site = PublicSite {
             app: app.id,
             provider_ui_origin: "http://127.0.0.1:9".to_owned(),
+            form_targets: vec!["http://127.0.0.1:9".to_owned(), "https://shop.example".to_owned()],
             clock: clock.clone(),
             entropy: entropy.clone(),
         };

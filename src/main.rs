@@ -46,6 +46,9 @@ enum Command {
         #[arg(long)]
         example: bool,
     },
+    /// Keys of this deployment
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Bring the database's schema up to date
     Migrate {
         /// The configuration that names the database
@@ -92,6 +95,16 @@ enum LocalCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Make a keyring file with fresh keys: mode 0600, never over an existing one. Back it up: without it nothing opens again
+    Create {
+        /// Where
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
 /// What a command failed with, for people.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -109,6 +122,9 @@ fn main() -> ExitCode {
             Command::Serve { example: true, .. } => say(Config::example()),
             Command::Serve { config: Some(path), .. } => serve(&path).await,
             Command::Serve { config: None, .. } => Err("serve needs --config FILE".into()),
+            Command::Key(KeyCommand::Create { file }) => {
+                app::create_keyring(&file, &Surroundings::of_this_machine()).map_err(Failure::from)
+            }
             Command::Migrate { config } => migrate(&config).await,
         };
         match done {

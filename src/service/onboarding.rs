@@ -445,6 +445,12 @@ impl Services {
     }
 
     async fn refuse_callback(&self, act: &Act, flow: Option<&Flow>, why: CallbackRefusal) -> Result<Landing> {
+        // Anybody can knock here: recorded one by one up to a limit per address, then counted.
+        let from = act.origin.as_deref().and_then(|origin| origin.parse::<std::net::SocketAddr>().ok());
+        let from = from.map_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |address| address.ip());
+        let Some(counted) = self.doorman.admit(from, self.parts.clock.boot()) else {
+            return Ok(Landing::Refused(why));
+        };
         let mut event = act.event(EventKind::CallbackRefused, self.now()).outcome(Outcome::Denied).reason(match why {
             CallbackRefusal::UnknownState => "unknown_state",
             CallbackRefusal::OtherBrowser => "other_browser",
@@ -453,6 +459,9 @@ impl Services {
         });
         event.flow = flow.map(|flow| flow.id);
         event.invitation = flow.map(|flow| flow.invitation);
+        if counted > 0 {
+            event = event.detail("unrecorded_before", counted);
+        }
         self.parts.auditor.record(event).await?;
         Ok(Landing::Refused(why))
     }

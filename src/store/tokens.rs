@@ -32,6 +32,7 @@ pub(in crate::store) const STATEMENTS: &[&str] = &[
     LAST_VERSION,
     INSERT,
     INSERT_SECRET,
+    HEAD_VERSION,
     SET_HEAD,
     SET_LIVENESS,
 ];
@@ -84,6 +85,7 @@ const INSERT: &str = "INSERT INTO token_versions (connection_id, version, issued
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7)";
 const INSERT_SECRET: &str =
     "INSERT INTO token_secrets (connection_id, version, epoch, salt, ciphertext) VALUES ($1, $2, $3, $4, $5)";
+const HEAD_VERSION: &str = "SELECT head_version FROM connections WHERE id = $1";
 const SET_HEAD: &str = "UPDATE connections SET head_version = $1 WHERE id = $2";
 const SET_LIVENESS: &str = "UPDATE token_versions SET liveness = $1, evidence = $2, evidence_at_us = $3 \
                             WHERE connection_id = $4 AND version = $5";
@@ -284,7 +286,8 @@ impl Store {
         row.map(|(id,)| Ok(ConnectionId::from_bytes(blob(&id, "connection id")?))).transpose()
     }
 
-    /// Notes what is known of a version's liveness.
+    /// Notes what is known of a version's liveness, and returns the version as it is then. Of a version that was superseded since
+    /// the evidence was taken nothing is noted: what revoked it is the younger fact.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when there is no such version.
@@ -304,6 +307,13 @@ impl Store {
                 .fetch_optional(conn)
                 .await)?;
             let before = self.check_version(row.ok_or(Error::Corrupt("token version"))?)?;
+            let head: Option<(i64,)> = on_tx!(tx, conn => sqlx::query_as(HEAD_VERSION)
+                .bind(&connection.as_bytes()[..])
+                .fetch_optional(conn)
+                .await)?;
+            if head != Some((i64::from(version.0),)) {
+                return Ok((before, Vec::new()));
+            }
             let event = set_liveness(tx, &before, liveness, evidence, act, now).await?;
             let after = Version { liveness, evidence: evidence.to_owned(), evidence_at: now, ..before };
             Ok((after, vec![event]))

@@ -1,6 +1,6 @@
 //! Everything that needs more than one module: one binary, because each would link the whole stack again.
 
-#![expect(clippy::unwrap_used, reason = "test support")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support")]
 
 mod pages;
 mod proto;

@@ -72,7 +72,7 @@ async fn every_answer_carries_the_headers_also_where_there_is_nothing() {
         let answer = stage.send(method.clone(), &path, &[], Body::empty()).await;
         assert_eq!(answer.status, status, "{method} {path}");
         let keeps = if path.ends_with(".css") { "public, max-age=3600" } else { "no-store" };
-        let policy = "default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:9; \
+        let policy = "default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:9 https://shop.example; \
                       frame-ancestors 'none'; base-uri 'none'";
         for (name, value) in [
             ("content-security-policy", policy),

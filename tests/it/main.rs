@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test support")]
 
+mod kill;
 mod pages;
 mod proto;
+mod support;

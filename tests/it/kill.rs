@@ -82,6 +82,14 @@ struct Site {
     shops: Vec<Shop>,
 }
 
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the end of the log:\n{}", self.process.end_of_log());
+        }
+    }
+}
+
 impl Site {
     /// Starts the killed process again: on the same ports, with everything that was acknowledged.
     async fn restart(&mut self) {
@@ -143,7 +151,7 @@ impl Site {
         }
     }
 
-    /// One kill, the restart, and the way on. Says whether the window was hit; it asserts so.
+    /// One kill, the restart, and the way on. That its window is hit is asserted there.
     async fn suffer(&mut self, plan: Plan, dice: &mut Dice) {
         match plan {
             Plan::Token(prelude, processing) => {

@@ -23,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const CLOCK_STEP_S: u64 = 6;
 const CLOCK_STEP_EVERY: Duration = Duration::from_millis(50);
 
+/// How many lines of the log are shown when something failed.
+const LOG_LINES: usize = 40;
+
 /// A running `strongroom dev`; killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -78,6 +81,16 @@ impl Process {
         let bytes = fs::read(&self.log).unwrap();
         let new = String::from_utf8_lossy(bytes.get(after..).unwrap_or_default()).into_owned();
         new.lines().any(|line| texts.iter().all(|text| line.contains(text)))
+    }
+}
+
+impl Process {
+    /// The last lines of the log.
+    pub(crate) fn end_of_log(&mut self) -> String {
+        let ended = self.child.try_wait();
+        let logged = fs::read_to_string(&self.log).unwrap_or_default();
+        let from = logged.lines().count().saturating_sub(LOG_LINES);
+        format!("{}\n(process: {ended:?})", logged.lines().skip(from).collect::<Vec<_>>().join("\n"))
     }
 }
 

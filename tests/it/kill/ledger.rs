@@ -130,10 +130,11 @@ pub(super) async fn bring_home(dev: &Dev, shop: &mut Shop) {
             settle(dev, shop).await;
         }
         activate(dev, shop).await;
-        if shop.standing == Standing::Revoked {
-            if shop.read(dev).await.is_ok() && !is_live(dev, &shop.read(dev).await.unwrap().access_token).await {
-                shop.report(dev, Standing::Dead).await;
-            }
+        let read = shop.read(dev).await.ok().filter(|_| shop.standing == Standing::Revoked);
+        if let Some(read) = read
+            && !is_live(dev, &read.access_token).await
+        {
+            shop.report(dev, Standing::Dead).await;
         }
         match shop.read(dev).await {
             Ok(read) if shop.held.last().is_some_and(|held| Some(&held.version) == read.version.as_ref()) => {

@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support")]
 
+mod kill;
 mod pages;
 mod proto;
+
 mod serve;
+
+mod support;
+

@@ -37,7 +37,7 @@ pub(super) enum BrowserError {
     NoAnswer {
         /// From whom.
         host: String,
-        /// Which page; without its query, which carries secrets.
+        /// Which page; without its query and the key behind a dot, which are secret.
         path: String,
         /// What is wrong.
         why: String,
@@ -134,9 +134,9 @@ impl Browser {
         self.stops.push(address.into());
     }
 
-    /// Forgets where to stop.
-    pub(super) fn stop_nowhere(&mut self) {
-        self.stops.clear();
+    /// Forgets where it was last told to stop.
+    pub(super) fn stop_there_no_more(&mut self) {
+        self.stops.pop();
     }
 
     /// The page that is shown.
@@ -237,7 +237,7 @@ impl Browser {
     ) -> Result<(Page, Option<String>), BrowserError> {
         let no_answer = |error: reqwest::Error| BrowserError::NoAnswer {
             host: url.host_str().unwrap_or_default().to_owned(),
-            path: url.path().to_owned(),
+            path: public_path(url),
             why: causes(&error.without_url()),
         };
         let mut request = self.http.request(method.clone(), url.clone());
@@ -273,6 +273,11 @@ impl Browser {
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// The path up to the first dot: behind it our links carry their key.
+pub(super) fn public_path(url: &Url) -> String {
+    url.path().split('.').next().unwrap_or_default().to_owned()
 }
 
 /// An error with what caused it.

@@ -92,11 +92,10 @@ impl Search {
         let mut rest = bytes;
         while let Some(pair) = rest.first_chunk::<2>() {
             let starting = self.by_pair.get(usize::from(u16::from_be_bytes(*pair)));
-            for index in starting.into_iter().flatten() {
-                if let Some((hit, pattern)) = self.patterns.get(*index) {
-                    if rest.starts_with(pattern) && !hits.contains(hit) {
-                        hits.push(hit.clone());
-                    }
+            let patterns = starting.into_iter().flatten().filter_map(|index| self.patterns.get(*index));
+            for (hit, pattern) in patterns {
+                if rest.starts_with(pattern) && !hits.contains(hit) {
+                    hits.push(hit.clone());
                 }
             }
             rest = rest.get(1..).unwrap_or_default();

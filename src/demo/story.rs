@@ -17,7 +17,7 @@ use self::callers::Callers;
 use self::journey::Shop;
 use self::proof::Evidence;
 use self::provider::Provider;
-use super::site::Site;
+use super::Site;
 
 /// The first step that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

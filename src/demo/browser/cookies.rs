@@ -68,11 +68,9 @@ impl Jar {
         let is_host_bound = is_https && is_secure && domain.is_none() && path.as_deref() == Some("/");
         let host = url.host_str().unwrap_or_default().to_owned();
         let is_for_others = domain.is_some_and(|domain| domain.trim_start_matches('.') != host);
-        if (name.starts_with("__Host-") && !is_host_bound)
-            || (name.starts_with("__Secure-") && !(is_https && is_secure))
-            || (is_secure && !is_https)
-            || is_for_others
-        {
+        let is_host_broken = name.starts_with("__Host-") && !is_host_bound;
+        let is_secure_broken = name.starts_with("__Secure-") && !is_secure;
+        if is_host_broken || is_secure_broken || (is_secure && !is_https) || is_for_others {
             return;
         }
         let path = path.filter(|path| path.starts_with('/')).unwrap_or_else(|| default_path(url));

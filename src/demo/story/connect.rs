@@ -6,7 +6,7 @@ use tonic::Code;
 use url::Url;
 
 use super::callers::{answered, refused};
-use super::journey::{self, HeldToken, RETURN_URL, Returned, Shop};
+use super::journey::{self, HeldToken, Returned, Shop};
 use super::provider::{AUTHORIZE, Logged, Provider, TOKEN, logged_form};
 use super::{Callers, Checked, Story, Told, Unmet, ensure};
 use crate::demo::browser::Arrival;
@@ -72,8 +72,7 @@ impl Story<'_> {
         let browser = &mut self.bakery.browser;
         browser.stop_before(self.site.dev().sandbox.ui.clone());
         let arrival = journey::press(browser, &link).await?;
-        browser.stop_nowhere();
-        browser.stop_before(RETURN_URL);
+        browser.stop_there_no_more();
         let Arrival::Stopped(url) = arrival else {
             return Err(Unmet::new("the button to lead to the provider", journey::shown(browser)));
         };

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::provider::{LOOK_EVERY, LOOKS_MAX};
 use super::{Checked, Unmet, ensure};
-use crate::demo::browser::{Arrival, Browser, BrowserError, Form};
+use crate::demo::browser::{Arrival, Browser, BrowserError, Form, public_path};
 use crate::demo::dev_json::DevJson;
 use crate::demo::search::Needle;
 use crate::domain::ambient::{Clock as _, SystemClock};
@@ -140,9 +140,11 @@ pub(super) fn carried(browser: &Browser) -> impl Iterator<Item = (String, String
     secret.map(|(name, value)| (name.into_owned(), value.into_owned()))
 }
 
-/// A browser that was nowhere yet.
+/// A browser that was nowhere yet, and does not go to the platform's page, which is invented.
 pub(super) fn fresh_browser(dev: &DevJson) -> Checked<Browser> {
-    Ok(Browser::new(&dev.public_ca)?)
+    let mut browser = Browser::new(&dev.public_ca)?;
+    browser.stop_before(RETURN_URL);
+    Ok(browser)
 }
 
 impl From<BrowserError> for Unmet {
@@ -225,6 +227,6 @@ fn returned(url: &Url) -> Checked<Returned> {
 /// What the browser shows, without secrets.
 pub(super) fn shown(browser: &Browser) -> String {
     let page = browser.page();
-    let path = page.url.as_ref().map(|url| url.path().split('.').next().unwrap_or_default().to_owned());
-    format!("HTTP {} \"{}\" at {}", page.status, page.title(), path.unwrap_or_default())
+    let path = page.url.as_ref().map(public_path).unwrap_or_default();
+    format!("HTTP {} \"{}\" at {path}", page.status, page.title())
 }

@@ -130,8 +130,7 @@ impl Story<'_> {
         journey::register(&mut shop.browser, &shop.person).await?;
         shop.browser.stop_before(redirect);
         let arrival = journey::grant(&mut shop.browser).await?;
-        shop.browser.stop_nowhere();
-        shop.browser.stop_before(RETURN_URL);
+        shop.browser.stop_there_no_more();
         match arrival {
             Arrival::Stopped(url) => Ok(url),
             Arrival::Page => Err(Unmet::new("the provider to send the browser back", journey::shown(&shop.browser))),

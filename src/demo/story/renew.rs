@@ -1,5 +1,6 @@
 //! Steps 7 to 9: a token dies, is authorized anew, and somebody consents as the wrong user.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tonic::Code;
@@ -7,18 +8,19 @@ use tonic::Code;
 use super::callers::{answered, refused};
 use super::connect::{arrived, confirm, held_token, merchant, minted_once, read_issued, start};
 use super::journey::{self, HeldToken, fresh_browser};
+use super::provider::{Logged, USER, logged_form};
 use super::{Callers, Checked, Provider, Shop, Story, Told, Unmet, ensure};
 use crate::domain::ambient::{Clock as _, SystemClock};
 use crate::v1::{
-    Link, LinkDecision, LinkState, ListMerchantsRequest, Liveness, ReportProviderErrorRequest,
-    ReportProviderErrorResponse, ReportResult, ResolveHeldLinkRequest,
+    Link, LinkDecision, LinkState, ListMerchantsRequest, Liveness, ReportProviderErrorRequest, ReportResult,
+    ResolveHeldLinkRequest,
 };
 
-/// How far the shared clock is moved at once while a probe waits for its second look; more than that wait.
+/// How far the shared clock is moved at once while the product waits for its second look; more than that wait (5 s).
 const CLOCK_STEP: Duration = Duration::from_secs(6);
 /// How long to let things happen between two steps of the clock.
 const CLOCK_STEP_EVERY: Duration = Duration::from_millis(100);
-/// Most steps of the clock before a probe counts as hanging.
+/// Most steps of the clock before the work counts as hanging.
 const CLOCK_STEPS_MAX: usize = 100;
 
 impl Story<'_> {
@@ -42,9 +44,11 @@ impl Story<'_> {
         journey::press(&mut shop.browser, &link).await?;
         journey::log_in(&mut shop.browser, &shop.person).await?;
         let arrival = journey::grant(&mut shop.browser).await?;
-        let returned = journey::return_home(&mut shop.browser, arrival).await?;
+        let returning = journey::return_home(&mut shop.browser, arrival);
+        let returned = while_time_passes(&self.provider, returning).await?;
         arrived(shop, returned, "connected")?;
         let issued = minted_once(&self.provider, before).await?;
+        self.was_probed_before(&old, before, &issued).await?;
 
         let new = read_issued(&self.callers, &self.bakery, &issued).await?;
         ensure(is_next(&old, &new), "version 2 of the same connection", || format!("{:?}", new.version))?;
@@ -63,6 +67,15 @@ impl Story<'_> {
             "The merchant authorizes again, as the same user; a late report about version 1 arrives.",
             "Version 2 works, version 1 is dead at the provider, the link stayed ACTIVE; the report caused no call (NEWER_VERSION).",
         ))
+    }
+
+    /// However sure it was that the old token is dead, the product asked once more before it had a new one made.
+    async fn was_probed_before(&self, old: &HeldToken, since: u64, issued: &Logged) -> Checked<()> {
+        let asked = self.provider.calls(USER, since).await?;
+        let of_old = logged_form(&old.token);
+        let is_probed =
+            asked.iter().any(|call| call.seq < issued.seq && call.token_sha256.as_deref() == Some(of_old.as_str()));
+        ensure(is_probed, "the old token to be probed once more before the new one was made", || "no probe".to_owned())
     }
 
     async fn late_report_does_nothing(&mut self, old: &HeldToken) -> Checked<()> {
@@ -110,7 +123,8 @@ impl Story<'_> {
         journey::press(&mut browser, &link).await?;
         journey::log_in(&mut browser, &self.bakery.person).await?;
         let arrival = journey::grant(&mut browser).await?;
-        let returned = journey::return_home(&mut browser, arrival).await?;
+        let returning = journey::return_home(&mut browser, arrival);
+        let returned = while_time_passes(&self.provider, returning).await?;
         arrived(&mut self.books, returned, "held")?;
         self.evidence.carried_by(&browser);
         Ok(())
@@ -158,7 +172,9 @@ async fn revoke_and_report(callers: &mut Callers, provider: &Provider, shop: &Sh
     ensure(revoked == 1, "one live token to revoke at the provider", || revoked.to_string())?;
     provider.is_revoked("the token", &held.token).await?;
     let request = report(callers.next_request(), held);
-    let answer = report_while_time_passes(callers, provider, request).await?;
+    let mut tokens = callers.payments.tokens();
+    let reported = async { answered("a report to be taken", tokens.report_provider_error(request).await) };
+    let answer = while_time_passes(provider, reported).await?;
     let head = answer.head.clone().unwrap_or_default();
     ensure(
         answer.result() == ReportResult::Probed
@@ -181,21 +197,17 @@ fn report(request_id: String, held: &HeldToken) -> ReportProviderErrorRequest {
     }
 }
 
-/// Between its two looks the product waits some seconds on the clock that it shares with the sandbox: that clock is moved meanwhile.
-async fn report_while_time_passes(
-    callers: &Callers,
-    provider: &Provider,
-    request: ReportProviderErrorRequest,
-) -> Checked<ReportProviderErrorResponse> {
-    let mut tokens = callers.payments.tokens();
-    let mut answer = Box::pin(tokens.report_provider_error(request));
+/// Before it calls a token dead, the product looks twice, some seconds apart on the clock that it shares with the sandbox: that clock
+/// is moved until the work is done.
+async fn while_time_passes<T>(provider: &Provider, work: impl Future<Output = Checked<T>>) -> Checked<T> {
+    let mut work = pin!(work);
     for _ in 0..CLOCK_STEPS_MAX {
         tokio::select! {
-            answer = &mut answer => return answered("a report to be taken", answer),
+            done = &mut work => return done,
             () = SystemClock.sleep(CLOCK_STEP_EVERY) => provider.advance(CLOCK_STEP).await?,
         }
     }
-    Err(Unmet::new("an answer to a report", "none"))
+    Err(Unmet::new("the product to get on while time passes", "nothing"))
 }
 
 fn is_next(old: &HeldToken, new: &HeldToken) -> bool {

@@ -7,7 +7,7 @@ mod authority;
 pub mod browser;
 mod dev_json;
 mod files;
-mod search;
+pub mod search;
 mod site;
 mod story;
 

@@ -14,7 +14,7 @@ use reqwest::{Certificate, Client, Method, redirect};
 use url::{Url, form_urlencoded};
 
 use self::cookies::{Jar, Navigation};
-pub(super) use self::html::Form;
+pub use self::html::Form;
 
 /// Longest wait for one answer: far above what a loaded machine needs, so that a hang fails instead of blocking.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
@@ -23,7 +23,7 @@ const HOPS_MAX: usize = 20;
 
 /// Why the browser does not get on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BrowserError {
+pub enum BrowserError {
     /// The trusted authority cannot be used.
     #[error("the certificate authority {file} cannot be used: {why}")]
     Authority {
@@ -57,31 +57,31 @@ pub(super) enum BrowserError {
 
 /// A page that was loaded.
 #[derive(Clone, Default)]
-pub(super) struct Page {
+pub struct Page {
     /// Its address; none before the first.
-    pub(super) url: Option<Url>,
+    pub url: Option<Url>,
     /// HTTP status.
-    pub(super) status: u16,
+    pub status: u16,
     /// What it says.
-    pub(super) html: String,
+    pub html: String,
     /// Where it says to go by itself.
-    pub(super) refresh: Option<String>,
+    pub refresh: Option<String>,
     sends_no_referrer: bool,
 }
 
 impl Page {
     /// Its title.
-    pub(super) fn title(&self) -> String {
+    pub fn title(&self) -> String {
         html::title(&self.html)
     }
 
     /// Its forms.
-    pub(super) fn forms(&self) -> Vec<Form> {
+    pub fn forms(&self) -> Vec<Form> {
         html::forms(&self.html)
     }
 
     /// Where its links and its refresh lead.
-    pub(super) fn links(&self) -> Vec<Url> {
+    pub fn links(&self) -> Vec<Url> {
         let refresh = self.refresh.iter().filter_map(|value| html::refresh_target(value));
         let found = html::links(&self.html).into_iter().chain(refresh);
         found.filter_map(|href| self.url.as_ref().and_then(|url| url.join(&href).ok())).collect()
@@ -93,7 +93,7 @@ impl Page {
 }
 
 /// Where a navigation ended.
-pub(super) enum Arrival {
+pub enum Arrival {
     /// At a page.
     Page,
     /// Before a page that the browser was told not to load.
@@ -101,7 +101,7 @@ pub(super) enum Arrival {
 }
 
 /// One person's browser.
-pub(super) struct Browser {
+pub struct Browser {
     http: Client,
     jar: Jar,
     page: Page,
@@ -114,7 +114,7 @@ impl Browser {
     ///
     /// # Errors
     /// [`BrowserError::Authority`].
-    pub(super) fn new(authority: &Path) -> Result<Self, BrowserError> {
+    pub fn new(authority: &Path) -> Result<Self, BrowserError> {
         let broken = |why: String| BrowserError::Authority { file: authority.display().to_string(), why };
         let pem = std::fs::read(authority).map_err(|error| broken(error.to_string()))?;
         let trusted = Certificate::from_pem_bundle(&pem).map_err(|error| broken(error.to_string()))?;
@@ -130,27 +130,27 @@ impl Browser {
     }
 
     /// From now on stops before loading an address that begins like this.
-    pub(super) fn stop_before(&mut self, address: impl Into<String>) {
+    pub fn stop_before(&mut self, address: impl Into<String>) {
         self.stops.push(address.into());
     }
 
     /// Forgets where it was last told to stop.
-    pub(super) fn stop_there_no_more(&mut self) {
+    pub fn stop_there_no_more(&mut self) {
         self.stops.pop();
     }
 
     /// The page that is shown.
-    pub(super) const fn page(&self) -> &Page {
+    pub const fn page(&self) -> &Page {
         &self.page
     }
 
     /// Every address it was sent to, in order, loaded or not.
-    pub(super) fn hops(&self) -> &[Url] {
+    pub fn hops(&self) -> &[Url] {
         &self.hops
     }
 
     /// The values of all cookies it was given.
-    pub(super) fn cookie_values(&self) -> impl Iterator<Item = &str> {
+    pub fn cookie_values(&self) -> impl Iterator<Item = &str> {
         self.jar.values()
     }
 
@@ -158,7 +158,7 @@ impl Browser {
     ///
     /// # Errors
     /// No answer, or a redirect that leads nowhere.
-    pub(super) async fn open(&mut self, url: Url) -> Result<Arrival, BrowserError> {
+    pub async fn open(&mut self, url: Url) -> Result<Arrival, BrowserError> {
         self.page = Page::default();
         self.go(Method::GET, url, None).await
     }
@@ -167,7 +167,7 @@ impl Browser {
     ///
     /// # Errors
     /// As [`Browser::open`]; before the first page there is none.
-    pub(super) async fn reload(&mut self) -> Result<Arrival, BrowserError> {
+    pub async fn reload(&mut self) -> Result<Arrival, BrowserError> {
         let url = self.page.url.clone().ok_or_else(|| self.page.missing("address"))?;
         self.go(Method::GET, url, None).await
     }
@@ -176,7 +176,7 @@ impl Browser {
     ///
     /// # Errors
     /// As [`Browser::open`].
-    pub(super) async fn follow(&mut self, url: Url) -> Result<Arrival, BrowserError> {
+    pub async fn follow(&mut self, url: Url) -> Result<Arrival, BrowserError> {
         self.go(Method::GET, url, None).await
     }
 
@@ -184,12 +184,7 @@ impl Browser {
     ///
     /// # Errors
     /// [`BrowserError::Missing`] for a field or button that the form does not have; else as [`Browser::open`].
-    pub(super) async fn submit(
-        &mut self,
-        form: &Form,
-        typed: &[(&str, &str)],
-        button: &str,
-    ) -> Result<Arrival, BrowserError> {
+    pub async fn submit(&mut self, form: &Form, typed: &[(&str, &str)], button: &str) -> Result<Arrival, BrowserError> {
         let fields = form.filled_in(typed, button).map_err(|what| self.page.missing(what))?;
         let page = self.page.url.clone().ok_or_else(|| self.page.missing("address"))?;
         let mut url = page.join(&form.action).map_err(|_| BrowserError::Redirect)?;
@@ -276,7 +271,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// The path up to the first dot: behind it our links carry their key.
-pub(super) fn public_path(url: &Url) -> String {
+pub fn public_path(url: &Url) -> String {
     url.path().split('.').next().unwrap_or_default().to_owned()
 }
 

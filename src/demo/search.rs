@@ -9,13 +9,13 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use url::form_urlencoded;
 
 /// Shortest text worth searching for: a shorter one turns up by chance in keys and ciphertexts.
-pub(super) const SECRET_BYTES_MIN: usize = 8;
+pub const SECRET_BYTES_MIN: usize = 8;
 
 /// One entry for each pair of bytes that a pattern can begin with.
 const PAIRS: usize = 1 << 16;
 
 /// A secret to look for. No `Debug`: it carries the secret.
-pub(super) struct Needle {
+pub struct Needle {
     /// What it is, for people.
     what: String,
     secret: String,
@@ -23,13 +23,13 @@ pub(super) struct Needle {
 
 impl Needle {
     /// A secret and what to call it; `None` when it is too short to be told from noise.
-    pub(super) fn new(what: impl Into<String>, secret: impl Into<String>) -> Option<Self> {
+    pub fn new(what: impl Into<String>, secret: impl Into<String>) -> Option<Self> {
         let (what, secret) = (what.into(), secret.into());
         (secret.len() >= SECRET_BYTES_MIN).then_some(Self { what, secret })
     }
 
     /// The forms in which it is looked for: name and bytes.
-    pub(super) fn forms(&self) -> Vec<(&'static str, Vec<u8>)> {
+    pub fn forms(&self) -> Vec<(&'static str, Vec<u8>)> {
         let raw = self.secret.as_bytes();
         let mut forms = vec![
             ("raw", raw.to_vec()),
@@ -52,22 +52,22 @@ impl Needle {
 
 /// Something that was found.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Hit {
+pub struct Hit {
     /// What it is.
-    pub(super) what: String,
+    pub what: String,
     /// In which form.
-    pub(super) form: &'static str,
+    pub form: &'static str,
 }
 
 /// All forms of all needles, searched for in one pass.
-pub(super) struct Search {
+pub struct Search {
     patterns: Vec<(Hit, Vec<u8>)>,
     by_pair: Vec<Vec<usize>>,
 }
 
 impl Search {
     /// A search for these.
-    pub(super) fn new(needles: &[Needle]) -> Self {
+    pub fn new(needles: &[Needle]) -> Self {
         let mut search = Self { patterns: Vec::new(), by_pair: vec![Vec::new(); PAIRS] };
         for needle in needles {
             for (form, bytes) in needle.forms() {
@@ -82,12 +82,12 @@ impl Search {
     }
 
     /// How many patterns that are.
-    pub(super) fn patterns(&self) -> usize {
+    pub fn patterns(&self) -> usize {
         self.patterns.len()
     }
 
     /// What is in these bytes, each once.
-    pub(super) fn find(&self, bytes: &[u8]) -> Vec<Hit> {
+    pub fn find(&self, bytes: &[u8]) -> Vec<Hit> {
         let mut hits = Vec::new();
         let mut rest = bytes;
         while let Some(pair) = rest.first_chunk::<2>() {
@@ -109,7 +109,7 @@ impl Search {
 ///
 /// # Errors
 /// As the file system.
-pub(super) fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {
@@ -128,7 +128,7 @@ pub(super) fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

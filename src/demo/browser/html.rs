@@ -2,13 +2,13 @@
 
 /// A form as it stands in the page.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::demo) struct Form {
+pub struct Form {
     /// Whether it posts.
-    pub(in crate::demo) is_post: bool,
+    pub is_post: bool,
     /// Where it goes, as written.
-    pub(in crate::demo) action: String,
+    pub action: String,
     /// Fields with what stands in them.
-    pub(in crate::demo) fields: Vec<(String, String)>,
+    pub fields: Vec<(String, String)>,
     /// Its buttons.
     buttons: Vec<Button>,
 }
@@ -21,7 +21,7 @@ struct Button {
 
 impl Form {
     /// What the field holds before anybody types.
-    pub(in crate::demo) fn field(&self, name: &str) -> Option<&str> {
+    pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 

@@ -1,6 +1,8 @@
 //! Everything that needs more than one module: one binary, because each would link the whole stack again.
 
-#![expect(clippy::unwrap_used, reason = "test support")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "test support")]
 
+mod authz;
 mod pages;
 mod proto;
+mod support;

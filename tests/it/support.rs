@@ -1,0 +1,3 @@
+//! What more than one file of tests drives the product with.
+
+pub(crate) mod app;

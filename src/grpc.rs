@@ -68,12 +68,18 @@ struct Desk {
 }
 
 impl Desk {
-    /// The call that a request is: refused unless its connection carries a caller that is still valid.
-    fn call<T>(&self, request: &tonic::Request<T>) -> Result<Call, Status> {
+    /// The call that a request is: refused, and recorded, unless its connection carries a caller that is still valid.
+    async fn call<T: Sync>(&self, request: &tonic::Request<T>) -> Result<Call, Status> {
         let id = CallId::generate(&*self.clock, &*self.entropy);
-        let caller = auth::caller(request, self.clock.now())
-            .map_err(|fault| status::of(&Error::new(Kind::Unauthenticated).because(fault.to_string()), id))?;
-        Ok(Call { id, caller: caller.id().clone(), origin: Some(caller.origin()) })
+        let call = |caller: &Caller| Call { id, caller: caller.id().clone(), origin: Some(caller.origin()) };
+        let fault = match auth::caller(request, self.clock.now()) {
+            Ok(caller) => return Ok(call(&caller)),
+            Err(fault) => fault,
+        };
+        if let Some(lapsed) = request.extensions().get::<Caller>() {
+            self.services.record_lapsed(&call(lapsed), lapsed.addr().ip(), fault.code()).await;
+        }
+        Err(status::of(&Error::new(Kind::Unauthenticated).because(fault.to_string()), id))
     }
 
     /// Carries out a call that asks the provider.

@@ -17,6 +17,7 @@ mod probe;
 mod recovery;
 mod tokens;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
@@ -30,7 +31,7 @@ use crate::domain::merchant::Merchant;
 use crate::domain::name::{CallerId, RequestId};
 use crate::domain::timing::Timing;
 use crate::domain::token::Capabilities;
-use crate::domain::trail::{Act, EventKind, Outcome};
+use crate::domain::trail::{Act, Event, EventKind, Outcome};
 use crate::policy::{Action, Grant, Policy, ReadMerchant, Resource, SharedPolicy};
 use crate::provider::Client;
 use crate::store::{Request, Store};
@@ -146,16 +147,27 @@ impl Services {
     }
 
     /// Records a connection attempt that did not become a connection.
-    pub async fn record_rejection(&self, from: std::net::SocketAddr, reason: &'static str) {
-        let Some(counted) = self.doorman.admit(from.ip(), self.parts.clock.boot()) else { return };
-        let mut event =
-            Act::system().event(EventKind::CallerRejected, self.now()).outcome(Outcome::Denied).reason(reason);
-        event.origin = Some(from.to_string());
+    pub async fn record_rejection(&self, from: SocketAddr, reason: &'static str) {
+        self.record_at_the_door(from.ip(), || Event {
+            origin: Some(from.to_string()),
+            ..rejected(Act::system(), self.now(), reason)
+        })
+        .await;
+    }
+
+    /// Records a call on a connection whose caller is no longer who the certificate says.
+    pub async fn record_lapsed(&self, call: &Call, from: IpAddr, reason: &'static str) {
+        self.record_at_the_door(from, || rejected(call.act(), self.now(), reason)).await;
+    }
+
+    async fn record_at_the_door(&self, from: IpAddr, event: impl FnOnce() -> Event) {
+        let Some(counted) = self.doorman.admit(from, self.parts.clock.boot()) else { return };
+        let mut event = event();
         if counted > 0 {
             event = event.detail("unrecorded_before", counted);
         }
         if let Err(unrecorded) = self.parts.auditor.record(event).await {
-            tracing::warn!("rejected connection not recorded: {unrecorded}");
+            tracing::warn!("rejected caller not recorded: {unrecorded}");
         }
     }
 
@@ -230,6 +242,11 @@ impl Services {
         let content_hash = self.parts.vault.tag(RowKind::Request, content).0;
         Request { caller: call.caller.clone(), id: id.clone(), method, content_hash }
     }
+}
+
+/// A caller was turned away at the door.
+fn rejected(act: Act, at: Timestamp, reason: &'static str) -> Event {
+    act.event(EventKind::CallerRejected, at).outcome(Outcome::Denied).reason(reason)
 }
 
 impl Call {

@@ -16,7 +16,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ExplainAccessRequest>,
     ) -> Result<Response<v1::ExplainAccessResponse>, Status> {
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async { self.0.services.explain_access(&call, &question(&request)?).await };
         let report = self.0.read(&call, work).await?;

@@ -22,7 +22,7 @@ impl AuditService for Audit {
         &self,
         request: Request<v1::ExportTrailRequest>,
     ) -> Result<Response<Self::ExportTrailStream>, Status> {
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let pieces = self.0.read(&call, self.0.services.export_trails(&call)).await?;
         let stream = ReceiverStream::new(pieces).map(move |piece| match piece {
             Ok(piece) => Ok(v1::ExportTrailResponse { piece: Some(sent(piece)) }),

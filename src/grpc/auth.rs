@@ -83,6 +83,17 @@ pub enum CallerError {
     Untrusted,
 }
 
+impl CallerError {
+    /// A stable code, for the audit.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unidentified => "unidentified",
+            Self::Expired => "certificate_expired",
+            Self::Untrusted => "unknown_issuer",
+        }
+    }
+}
+
 /// Takes the caller of a request, checked against `now`.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ impl OnboardingService for Onboarding {
         &self,
         request: Request<v1::StartAuthorizationRequest>,
     ) -> Result<Response<v1::StartAuthorizationResponse>, Status> {
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let wanted = authorization(request.into_inner()).map_err(|error| status::of(&error, call.id))?;
         let invited = self.0.run(&call, self.0.services.start_authorization(&call, &wanted)).await?;
         Ok(Response::new(v1::StartAuthorizationResponse {
@@ -32,7 +32,7 @@ impl OnboardingService for Onboarding {
         &self,
         request: Request<v1::ConfirmConnectionRequest>,
     ) -> Result<Response<v1::ConfirmConnectionResponse>, Status> {
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
             let id = RequestId::parse(&request.request_id)?;
@@ -47,7 +47,7 @@ impl OnboardingService for Onboarding {
         &self,
         request: Request<v1::ResolveHeldLinkRequest>,
     ) -> Result<Response<v1::ResolveHeldLinkResponse>, Status> {
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
             let id = RequestId::parse(&request.request_id)?;
@@ -71,7 +71,7 @@ impl OnboardingService for Onboarding {
         request: Request<v1::GetMerchantRequest>,
     ) -> Result<Response<v1::GetMerchantResponse>, Status> {
         use v1::get_merchant_request::Merchant;
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
             let key = match &request.merchant {
@@ -89,7 +89,7 @@ impl OnboardingService for Onboarding {
         &self,
         request: Request<v1::ListMerchantsRequest>,
     ) -> Result<Response<v1::ListMerchantsResponse>, Status> {
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
             let after = optional(&request.page_token, |text| convert::id("page_token", text))?;

@@ -23,7 +23,7 @@ impl TokenService for Tokens {
         request: Request<v1::GetAccessTokenRequest>,
     ) -> Result<Response<v1::GetAccessTokenResponse>, Status> {
         use v1::get_access_token_request::Owner as Wanted;
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
             let owner = match &request.owner {
@@ -43,7 +43,7 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::ReportProviderErrorRequest>,
     ) -> Result<Response<v1::ReportProviderErrorResponse>, Status> {
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async { self.0.services.report_provider_error(&call, &report(request)?).await };
         let (result, head) = self.0.run(&call, work).await?;
@@ -63,7 +63,7 @@ impl TokenService for Tokens {
         request: Request<v1::VerifyTokenRequest>,
     ) -> Result<Response<v1::VerifyTokenResponse>, Status> {
         use v1::verify_token_request::Merchant;
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
             RequestId::parse(&request.request_id)?;
@@ -83,7 +83,7 @@ impl TokenService for Tokens {
         request: Request<v1::ListTokenVersionsRequest>,
     ) -> Result<Response<v1::ListTokenVersionsResponse>, Status> {
         use v1::list_token_versions_request::Merchant;
-        let call = self.0.call(&request)?;
+        let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
             let key = match &request.merchant {

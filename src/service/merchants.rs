@@ -1,5 +1,7 @@
 //! Looking at merchants: their links, their heads, and what to do next.
 
+use std::collections::BTreeSet;
+
 use super::error::{Error, Result};
 use super::{Call, Permitted, Services};
 use crate::domain::id::MerchantId;
@@ -12,6 +14,8 @@ use crate::store::{Attempt, MerchantKey};
 
 /// Most merchants that one page of a list may look at.
 const SCAN_MAX: u32 = 500;
+/// Most grants that the record of a list names: with ids of 64 bytes half of what a text of an event may hold.
+const GRANTS_NAMED_MAX: usize = 32;
 
 /// A link with what it leads to.
 #[derive(Clone, Debug)]
@@ -120,6 +124,7 @@ impl Services {
         let scan_is_full = u32::try_from(scanned.len()).is_ok_and(|found| found == SCAN_MAX);
         let mut page = MerchantPage { merchants: Vec::new(), next: None };
         let mut last = None;
+        let mut grants = BTreeSet::new();
         for merchant in scanned {
             if page.merchants.len() == page_size {
                 page.next = last;
@@ -127,11 +132,11 @@ impl Services {
             }
             last = Some(merchant.id);
             let resource = Resource::Merchant { id: Some(merchant.id), labels: &merchant.labels };
-            if policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()).is_err()
-                || filter.label.as_ref().is_some_and(|label| !merchant.labels.contains(label))
-            {
+            let Ok(grant) = policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()) else { continue };
+            if filter.label.as_ref().is_some_and(|label| !merchant.labels.contains(label)) {
                 continue;
             }
+            grants.insert(grant.id().to_owned());
             let view = self.view_merchant(merchant).await?;
             let held = view.links.iter().any(|link| link.link.state == LinkState::Held);
             if (held || !filter.held) && filter.next_action.is_none_or(|wanted| wanted == view.next_action) {
@@ -143,6 +148,13 @@ impl Services {
         }
         let mut event = call.act().event(KIND, self.now()).reason("list").detail("count", page.merchants.len());
         event.policy = Some(policy.hash());
+        if grants.len() > 1 {
+            event = event.detail(
+                "grants",
+                grants.iter().take(GRANTS_NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(","),
+            );
+        }
+        event.grant = grants.pop_first();
         self.parts.auditor.record(event).await?;
         Ok(page)
     }

@@ -1,12 +1,10 @@
 //! Everything that needs more than one module: one binary, because each would link the whole stack again.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "test support")]
 
+mod authz;
 mod kill;
 mod pages;
 mod proto;
-
 mod serve;
-
 mod support;
-

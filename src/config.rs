@@ -92,7 +92,7 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// What browsers and the provider reach.
     pub public: PublicConfig,
-    /// Health probes and metrics.
+    /// Health probes.
     pub ops: OpsConfig,
     /// When a new link needs a confirmation.
     pub confirmation: Confirmation,
@@ -149,7 +149,7 @@ pub struct PublicConfig {
     pub return_urls: Vec<String>,
 }
 
-/// Health probes and metrics.
+/// Health probes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpsConfig {
     /// Address to listen on.

@@ -96,7 +96,7 @@ impl Desk {
 async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(deadline, work)
         .await
-        .unwrap_or_else(|_| Err(Error::new(Kind::StoreUnavailable).because("deadline passed").retry_after(deadline)))
+        .unwrap_or_else(|_| Err(Error::new(Kind::DeadlinePassed).retry_after(deadline)))
 }
 
 /// Serves the API to connections that carry a caller, until `stop` resolves; then answers what is under way and ends.

@@ -42,20 +42,27 @@
 //!
 //! * **M1** We never cause the revocation of a working token of the merchant for whom the flow was started, with two exceptions, each
 //!   bound to connection and head version when it was granted and let through for exactly that head: an approved replacement, and the
-//!   upgrade of the merchant's own live *temporary* token. Unknown liveness is a refusal. (Somebody who logs in as *another*
-//!   merchant's provider user cannot be seen before the mint; that is made harmless by M2 and the link rule.)
-//! * **M2** A token the provider issued to us is durable before anyone is told. The attempt is durable before one byte is sent. What can
-//!   still be lost in this version is an answer that had arrived, or was on its way, when the process died before its commit; it is
-//!   detected at the next start, told to the merchant as a clear next step, and never silent.
+//!   upgrade of the merchant's own live *temporary* token. Unknown liveness is a refusal. (A *wrong-user consent*, someone logging in
+//!   as another merchant's provider user, cannot be seen before the mint; it is made harmless by M2 and the link rule, and counted
+//!   apart.) *Both exceptions stand in the decision and its table test; nothing grants them yet.*
+//! * **M2** A token the provider issued to us is durable before anyone is told. The intent is durable before one byte is sent; after
+//!   the answer only sealing and one commit remain. An answer that cannot be read is kept sealed. *Not built yet: the spool on local
+//!   disk that takes the sealed token before the commit. Until then an answer that arrived, and was not committed when the process
+//!   died, is lost; that is detected at the next start, told to the merchant as a clear next step, and never silent.*
 //! * **M3** One owner per code: the process that received the callback is the only one that ever sends it. No takeover, no resend. The
 //!   database allows at most one attempt per merchant, and per known connection, that is received, armed or in doubt.
-//! * **M4** An unknown outcome is a state (`in_doubt`), not an error: never retried, resolved by quiescence and probing. No head is
-//!   called live while an attempt of its merchant that could hit it is in doubt: it is suspect.
-//! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is exchanged;
-//!   the code itself is never stored.
-//! * **M6** Only evidence changes liveness. Dead is what the provider declares (1011, 7003) twice, some seconds apart, while it answers a
-//!   control call sensibly in between. Transient and unknown answers change nothing; 1001 is never about tokens.
-//! * **M7** The exchange runs in a task of its own: a cancelled or short-deadlined call shortens the caller's wait, never the work.
+//! * **M4** An unknown outcome is a state (`in_doubt`), not an error: never retried; resolved by quiescence and probing. A late answer is
+//!   never dropped: it is kept as a candidate and ordered by probing. No head is called live while an attempt that could hit it is
+//!   armed or in doubt. *Not built yet: late answers cannot arrive in one process that waits longer than the provider works, so there
+//!   are no candidates; heads are suspect while their merchant's attempt is in doubt, not yet while it is armed.*
+//! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is
+//!   exchanged; the code itself is never stored.
+//! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered sensibly in
+//!   between (another live connection's token, else a second kind of call). `suspect`, and a probe of `/user`, single flight: 1006,
+//!   1002 with a token sent, 3002, 4002, 5002, 6002, 7001, 401 without a code, the wrong-environment text, a caller's report. 1010 on
+//!   the probe: `insufficient_scope`. Transient and unknown answers change nothing. 1001 is never about tokens.
+//! * **M7** The exchange runs in a task of its own: a cancelled or short-deadlined call shortens the caller's wait, never the work. So
+//!   do probes.
 //!
 //! # Invariants of the code
 //!
@@ -63,8 +70,9 @@
 //!    [`store`]. 3. Every state change commits together with its event: the only commit takes events. 4. A provider call that can
 //!    revoke a token is preceded by a durable claimed attempt. 5. A token leaves only against a `Grant<ReadToken>` and after its read
 //!    event is durable. 6. Plaintext tokens exist only as [`domain::secret::AccessToken`] or in the encoded reply. 7. A ciphertext opens
-//!    only for its own attempt and subject, and what a decision reads is MACed. 8. Time, randomness and environment enter only
-//!    through [`domain::ambient`] and [`config`]. 9. Everything has a limit with a named constant. 10. [`service::Error`] reaches
+//!    only for its own attempt and subject; merchants, links, connections with their heads, versions, invitations and flows are MACed.
+//!    8. Time, randomness and environment enter only through [`domain::ambient`] and [`config`] (deadlines of calls and of the drain
+//!    are the runtime's own). 9. Everything has a limit with a named constant. 10. [`service::Error`] reaches
 //!    the wire only through the table in `grpc/status.rs` and the pages of [`http`].
 //!
 //! # Walkthrough: a merchant authorizes

@@ -245,3 +245,13 @@ async fn sandbox(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> R
     sandbox.stop().await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_whole_command_line_is_sound() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -89,6 +89,11 @@ impl<A: Action> Grant<A> {
         self.line.cache_for()
     }
 
+    /// When the line that permits it ends, if it does.
+    pub fn not_after(&self) -> Option<Timestamp> {
+        self.line.not_after()
+    }
+
     /// What it was made for. Whoever acts compares this with what is acted on.
     pub fn scope(&self) -> Scope {
         self.scope

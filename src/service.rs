@@ -38,6 +38,7 @@ use crate::store::{Request, Store};
 use crate::vault::Vault;
 
 // What the interface of the service speaks of, so that its users need not know the layers below.
+pub use crate::domain::token::Finding;
 pub use crate::policy::ActionName;
 pub use crate::store::{FlowOutcome, MerchantKey, Resolution, TrailKind};
 pub use access::{AccessQuestion, AccessReport, GrantView};
@@ -49,7 +50,7 @@ pub use onboarding::{
     AuthorizationRequest, CallbackParams, CallbackRefusal, InvitationView, Invited, Landing, Pressed, StatusView, Told,
 };
 pub use probe::Probes;
-pub use tokens::{Owner, ProviderReport, ReleasedToken, ReportResult};
+pub use tokens::{Owner, ProviderReport, ReleasedToken, ReportResult, Reported};
 
 /// One call of the API: who, from where, and the id that log, error and trail share.
 #[derive(Clone, Debug)]

@@ -87,7 +87,7 @@ pub fn capture(filter: &str) -> Result<Captured, TelemetryError> {
 }
 
 /// Replaces the panic hook by one that prints the place only: payloads may carry whatever a value's `Debug` shows
-/// (KEY-44).
+///.
 pub fn hide_panic_payloads() {
     panic::set_hook(Box::new(|info| {
         // Not through the log: the panic may have come from there. A standard error that is gone is no reason to panic

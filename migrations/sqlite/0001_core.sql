@@ -1,4 +1,4 @@
--- The core every other table stands on: which deployment and app this database belongs to, and the trails.
+-- Every table: deployment and app, the trails, and the rows they tell of.
 --
 -- Common dialect: ids are 16 bytes, times are microseconds since 1970 (UTC), states are texts with a CHECK, tables are STRICT.
 
@@ -85,7 +85,6 @@ BEGIN SELECT RAISE(ABORT, 'read_records is append-only'); END;
 CREATE TRIGGER read_records_stays BEFORE DELETE ON read_records
 BEGIN SELECT RAISE(ABORT, 'read_records is append-only'); END;
 
-
 -- A customer of the platform. mac: id, external id, labels (what a grant decides on).
 CREATE TABLE merchants (
     id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
@@ -106,7 +105,7 @@ CREATE TABLE merchant_private (
 ) STRICT;
 CREATE INDEX merchant_private_email ON merchant_private (email_index);
 
--- A provider user who granted our app access. mac: id, app, subject, role.
+-- A provider user who granted our app access. mac: all but the time.
 CREATE TABLE connections (
     id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     app_id        BLOB    NOT NULL REFERENCES apps (id),
@@ -172,6 +171,15 @@ CREATE TABLE token_secrets (
     ciphertext    BLOB    NOT NULL,
     PRIMARY KEY (connection_id, version),
     FOREIGN KEY (connection_id, version) REFERENCES token_versions (connection_id, version)
+) STRICT;
+
+-- What came back from the provider and could not be read, sealed for an operator: it may hold the only live token.
+CREATE TABLE salvage (
+    attempt_id    BLOB    NOT NULL PRIMARY KEY REFERENCES attempts (id),
+    epoch         INTEGER NOT NULL,
+    salt          BLOB    NOT NULL CHECK (length(salt) = 32),
+    ciphertext    BLOB    NOT NULL,
+    stored_at_us  INTEGER NOT NULL
 ) STRICT;
 
 -- Merchant → connection. mac: everything but the times.

@@ -91,6 +91,8 @@ words! {
     issued_kind: IssuedKind, "ISSUED_KIND_";
     /// What a report led to, in lower case.
     report_result: ReportResult, "REPORT_RESULT_";
+    /// What a probe found, in lower case.
+    finding: ProbeFinding, "PROBE_FINDING_";
 }
 
 fn empty_table() -> Table {

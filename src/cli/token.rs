@@ -89,7 +89,7 @@ pub struct Get {
 #[derive(Debug, clap::Args)]
 pub struct Report {
     /// The version that the failed call was made with.
-    #[arg(value_name = "con_…:N", value_parser = parse_version)]
+    #[arg(id = "reported", value_name = "con_…:N", value_parser = parse_version)]
     version: v1::TokenVersionRef,
     /// The provider's error_code.
     #[arg(long, value_name = "CODE")]
@@ -133,7 +133,8 @@ pub(crate) async fn run(command: TokenCommand, global: &Global) -> Result<Answer
             let request = v1::VerifyTokenRequest { request_id: id.clone(), merchant: Some(merchant.into()) };
             let response = client(global).await?.verify_token(request).await;
             let response = response.map_err(|status| Failure::mutating(status, &id))?.into_inner();
-            Ok(verified(&response.head.ok_or(Failure::Answer("head"))?))
+            let finding = response.finding;
+            Ok(verified(&response.head.ok_or(Failure::Answer("head"))?, finding))
         }
     }
 }
@@ -221,6 +222,7 @@ fn listed(versions: &[v1::TokenVersion]) -> Answer {
 fn reported(response: &v1::ReportProviderErrorResponse) -> Answer {
     let value = json!({
         "result": text::report_result(response.result),
+        "finding": text::finding(response.finding),
         "head": response.head.as_ref().map(json::token_version),
     });
     let said = match response.result() {
@@ -228,15 +230,17 @@ fn reported(response: &v1::ReportProviderErrorResponse) -> Answer {
             "A newer version is the head; nothing was done. Read the token again.".to_owned()
         }
         v1::ReportResult::NotAboutToken => "The error says nothing about the token; nothing was done.".to_owned(),
-        v1::ReportResult::Probed => "The head was probed.".to_owned(),
+        v1::ReportResult::Probed => format!("The head was probed: {}.", text::finding(response.finding)),
         v1::ReportResult::Unspecified => format!("Result: {}.", text::report_result(response.result)),
     };
     let head = response.head.as_ref().map(|head| versions_table(std::slice::from_ref(head))).unwrap_or_default();
     Answer::new(value, format!("{said}\n\n{head}"))
 }
 
-fn verified(head: &v1::TokenVersion) -> Answer {
-    Answer::new(json!({ "head": json::token_version(head) }), versions_table(std::slice::from_ref(head)))
+fn verified(head: &v1::TokenVersion, finding: i32) -> Answer {
+    let finding = text::finding(finding);
+    let value = json!({ "finding": finding, "head": json::token_version(head) });
+    Answer::new(value, format!("The probe found: {finding}.\n\n{}", versions_table(std::slice::from_ref(head))))
 }
 
 fn versions_table(versions: &[v1::TokenVersion]) -> String {

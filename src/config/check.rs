@@ -148,7 +148,7 @@ pub(super) fn database(text: &str) -> Checked<Database> {
     }
 }
 
-/// The origin that the provider and browsers see (SEC-05, and the provider's rule against underscores).
+/// The origin that the provider and browsers see (exact, and without an underscore, as the provider demands).
 pub(super) fn origin(text: &str) -> Checked<String> {
     let mend = "write for example \"https://connect.example\"";
     let Some(url) = parse_url(text) else { return complain("must be a URL", mend) };

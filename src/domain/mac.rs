@@ -7,7 +7,7 @@ pub enum RowKind {
     Merchant,
     /// `links`: id, merchant, connection, state, row version.
     Link,
-    /// `connections`: id, app, subject, role.
+    /// `connections`: id, app, subject, role, head version.
     Connection,
     /// `token_versions`: connection, version, issued kind, cause, attempt, fingerprint.
     Version,

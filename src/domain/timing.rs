@@ -14,7 +14,7 @@ pub struct Timing {
     pub probe_deadline: Duration,
     /// After this long since the callback an attempt in doubt can no longer take effect: code life plus 30 s.
     pub quiescence: Duration,
-    /// Least time between the two probes that declare a token dead (EXC-06).
+    /// Least time between the two probes that declare a token dead.
     pub death_confirmation: Duration,
     /// Evidence of liveness younger than this is good enough to refuse an authorization without a probe.
     pub evidence_fresh: Duration,

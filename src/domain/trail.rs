@@ -93,6 +93,8 @@ kinds! {
     AttemptArmed = "attempt.armed",
     /// An attempt reached a state that is neither received nor armed nor committed; the reason names it.
     AttemptSettled = "attempt.settled",
+    /// An answer of the provider that could not be read was kept, sealed.
+    SalvageKept = "attempt.salvage_kept",
     /// A connection became known.
     ConnectionCreated = "connection.created",
     /// A token was stored as a new version.
@@ -123,8 +125,6 @@ kinds! {
     AccessExplained = "access.explained",
     /// A connection attempt did not become a call: handshake or identity failed.
     CallerRejected = "caller.rejected",
-    /// Events of one source were only counted, see details.
-    EventsCounted = "events.counted",
 }
 
 /// How it ended, as PCI DSS 10.2.2 asks.
@@ -165,7 +165,7 @@ pub struct Event {
     pub at: Timestamp,
     /// Who: a caller's identity, `merchant` for a browser, or `system`.
     pub actor: String,
-    /// From where: the peer's address, where there is one.
+    /// From where: the address of a calling service.
     pub origin: Option<String>,
     /// Within which call.
     pub call: Option<CallId>,
@@ -316,9 +316,9 @@ impl Act {
         Self { actor: "system".to_owned(), origin: None, call: None, grant: None, policy: None }
     }
 
-    /// What a merchant does in a browser.
-    pub fn browser(origin: Option<String>, call: CallId) -> Self {
-        Self { actor: "merchant".to_owned(), origin, call: Some(call), grant: None, policy: None }
+    /// What a merchant does in a browser. Its address is personal data, so it is no part of any event.
+    pub fn browser(call: CallId) -> Self {
+        Self { actor: "merchant".to_owned(), origin: None, call: Some(call), grant: None, policy: None }
     }
 
     /// An event of this act.

@@ -7,7 +7,7 @@ use crate::domain::attempt::AttemptState;
 use crate::domain::id::{BadId, ConnectionId, MerchantId, TokenVersion};
 use crate::domain::merchant::LinkState;
 use crate::domain::name::{ExternalId, FieldError};
-use crate::domain::token::{IssuedKind, Liveness, Version};
+use crate::domain::token::{Finding, IssuedKind, Liveness, Version};
 use crate::service::MerchantKey;
 use crate::service::{Error, LinkView, MerchantView, NextAction};
 use crate::v1;
@@ -62,6 +62,16 @@ pub(super) const fn liveness(liveness: Liveness) -> v1::Liveness {
         Liveness::Dead => v1::Liveness::Dead,
         Liveness::Expired => v1::Liveness::Expired,
         Liveness::InsufficientScope => v1::Liveness::InsufficientScope,
+    }
+}
+
+pub(super) const fn finding(finding: Option<Finding>) -> v1::ProbeFinding {
+    match finding {
+        None => v1::ProbeFinding::Unspecified,
+        Some(Finding::Alive) => v1::ProbeFinding::Alive,
+        Some(Finding::Dead) => v1::ProbeFinding::Dead,
+        Some(Finding::InsufficientScope) => v1::ProbeFinding::InsufficientScope,
+        Some(Finding::Unknown) => v1::ProbeFinding::Unknown,
     }
 }
 
@@ -143,6 +153,7 @@ const fn next_action(action: NextAction) -> v1::NextAction {
         NextAction::Confirm => v1::NextAction::Confirm,
         NextAction::Reconnect => v1::NextAction::Reconnect,
         NextAction::Wait => v1::NextAction::Wait,
+        NextAction::Replace => v1::NextAction::Replace,
     }
 }
 
@@ -155,6 +166,7 @@ pub(super) fn wanted_action(number: i32) -> Result<Option<NextAction>, Error> {
         Ok(v1::NextAction::Confirm) => Ok(Some(NextAction::Confirm)),
         Ok(v1::NextAction::Reconnect) => Ok(Some(NextAction::Reconnect)),
         Ok(v1::NextAction::Wait) => Ok(Some(NextAction::Wait)),
+        Ok(v1::NextAction::Replace) => Ok(Some(NextAction::Replace)),
         Err(_) => Err(FieldError::new("next_action", "must be a value of the enum").into()),
     }
 }

@@ -15,7 +15,7 @@ const DOMAIN: &str = "strongroom";
 /// Which status code goes with which kind. The reason and the text are the kind's own.
 pub(super) const fn code_of(kind: Kind) -> Code {
     match kind {
-        Kind::InvalidArgument => Code::InvalidArgument,
+        Kind::InvalidArgument | Kind::ReturnUrlNotAllowed => Code::InvalidArgument,
         Kind::Unauthenticated => Code::Unauthenticated,
         Kind::PermissionDenied => Code::PermissionDenied,
         Kind::NotFound => Code::NotFound,
@@ -30,11 +30,11 @@ pub(super) const fn code_of(kind: Kind) -> Code {
         | Kind::InsufficientScope
         | Kind::VersionNotAvailable
         | Kind::ConfirmationInvalid
-        | Kind::LinkNotHeld
-        | Kind::ReturnUrlNotAllowed => Code::FailedPrecondition,
+        | Kind::LinkNotHeld => Code::FailedPrecondition,
         Kind::Conflict => Code::Aborted,
         Kind::Overloaded => Code::ResourceExhausted,
-        Kind::ProviderUnavailable | Kind::StoreUnavailable => Code::Unavailable,
+        Kind::DeadlinePassed => Code::DeadlineExceeded,
+        Kind::StoreUnavailable => Code::Unavailable,
         Kind::DataCorrupt => Code::DataLoss,
         Kind::Internal => Code::Internal,
     }
@@ -44,7 +44,7 @@ pub(super) const fn code_of(kind: Kind) -> Code {
 pub(super) fn of(error: &Error, call: CallId) -> Status {
     let kind = error.kind();
     match code_of(kind) {
-        Code::Internal | Code::DataLoss | Code::Unavailable => {
+        Code::Internal | Code::DataLoss | Code::Unavailable | Code::DeadlineExceeded => {
             error!(call.id = %call, reason = kind.reason(), "call failed: {error}");
         }
         _ => info!(call.id = %call, reason = kind.reason(), "call refused"),

@@ -46,15 +46,16 @@ impl TokenService for Tokens {
         let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async { self.0.services.report_provider_error(&call, &report(request)?).await };
-        let (result, head) = self.0.run(&call, work).await?;
+        let reported = self.0.run(&call, work).await?;
         Ok(Response::new(v1::ReportProviderErrorResponse {
-            result: match result {
+            result: match reported.result {
                 ReportResult::NewerVersion => v1::ReportResult::NewerVersion,
                 ReportResult::NotAboutToken => v1::ReportResult::NotAboutToken,
                 ReportResult::Probed => v1::ReportResult::Probed,
             }
             .into(),
-            head: Some(convert::version(&head, true)),
+            head: Some(convert::version(&reported.head, true)),
+            finding: convert::finding(reported.finding).into(),
         }))
     }
 
@@ -66,16 +67,19 @@ impl TokenService for Tokens {
         let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
-            RequestId::parse(&request.request_id)?;
+            let id = RequestId::parse(&request.request_id)?;
             let key = match &request.merchant {
                 Some(Merchant::MerchantId(id)) => convert::merchant_key(Some(id), None)?,
                 Some(Merchant::ExternalId(id)) => convert::merchant_key(None, Some(id))?,
                 None => convert::merchant_key(None, None)?,
             };
-            self.0.services.verify_token(&call, &key).await
+            self.0.services.verify_token(&call, &id, &key).await
         };
-        let head = self.0.run(&call, work).await?;
-        Ok(Response::new(v1::VerifyTokenResponse { head: Some(convert::version(&head, true)) }))
+        let (head, finding) = self.0.run(&call, work).await?;
+        Ok(Response::new(v1::VerifyTokenResponse {
+            head: Some(convert::version(&head, true)),
+            finding: convert::finding(Some(finding)).into(),
+        }))
     }
 
     async fn list_token_versions(

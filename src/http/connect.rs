@@ -1,5 +1,7 @@
 //! A merchant's journey: invitation → button → provider → callback → status → `return_url`.
 
+use std::net::IpAddr;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
@@ -32,7 +34,6 @@ pub(super) async fn show_invitation(State(site): State<Site>, place: Place) -> R
 pub(super) async fn press(
     State(site): State<Site>,
     place: Place,
-    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -45,7 +46,7 @@ pub(super) async fn press(
         return pages::limit(rejection.status());
     }
     let call = site.call();
-    match site.services.press(&token, cookie::read(&headers), origin(peer), call).await {
+    match site.services.press(&token, cookie::read(&headers), call).await {
         Ok(Some(Pressed::ToProvider { url, cookie })) => match cookie::set(&cookie) {
             Some(cookie) => ([(header::SET_COOKIE, cookie)], see_other(url.as_str())).into_response(),
             None => pages::failure(call, &Error::internal("the browser's binding does not fit into a cookie")),
@@ -70,7 +71,7 @@ pub(super) async fn callback(
     }
     let call = site.call();
     let query = query::read(&query.unwrap_or_default(), &site.site.provider_ui_origin);
-    let landing = site.services.callback(query.params, cookie::read(&headers), origin(peer), call).await;
+    let landing = site.services.callback(query.params, cookie::read(&headers), address(peer), call).await;
     match landing {
         Err(error) => pages::failure(call, &error),
         Ok(_) if query.is_at_fault => pages::callback_refused(CallbackRefusal::Malformed),
@@ -120,9 +121,9 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_FETCH_SITE).iter().any(|site| site != "same-origin" && site != "none")
 }
 
-/// Where the browser is, as the audit records it.
-fn origin(peer: Option<Extension<Peer>>) -> Option<String> {
-    peer.and_then(|Extension(Peer(address))| address).map(|address| address.to_string())
+/// Where the browser is: counted, never recorded.
+fn address(peer: Option<Extension<Peer>>) -> Option<IpAddr> {
+    peer.and_then(|Extension(Peer(address))| address).map(|address| address.ip())
 }
 
 /// 303, the one redirect there is: it never repeats a POST, and never carries a body on (RFC 9700 §4.12).

@@ -1,4 +1,4 @@
-//! The browser's binding (SEC-02): one cookie that ties a journey to the browser in which the button was pressed.
+//! The browser's binding: one cookie that ties a journey to the browser in which the button was pressed.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 

@@ -1,4 +1,4 @@
-//! What every answer carries (SEC-06): nothing loads from elsewhere, nothing is kept, nothing leaks by `Referer`.
+//! What every answer carries: nothing loads from elsewhere, nothing is kept, nothing leaks by `Referer`.
 
 use std::sync::Arc;
 

@@ -139,7 +139,7 @@ pub(super) fn failure(call: CallId, failed: &Error) -> Response {
     let (status, message) = match failed.kind() {
         Kind::StoreUnavailable
         | Kind::Overloaded
-        | Kind::ProviderUnavailable
+        | Kind::DeadlinePassed
         | Kind::Conflict
         | Kind::LivenessUnknown
         | Kind::AttemptUnresolved => (StatusCode::SERVICE_UNAVAILABLE, &text::UNAVAILABLE),

@@ -1,4 +1,4 @@
-//! Reading the query of a callback: each parameter at most once, each of bounded length (SEC-24).
+//! Reading the query of a callback: each parameter at most once, each of bounded length.
 
 use url::form_urlencoded;
 
@@ -23,7 +23,7 @@ pub(super) struct Query {
 /// Reads the query. Unknown parameters are ignored (RFC 6749 §4.1.2), an empty one counts as left out (§3.1).
 ///
 /// The provider documents no `iss` (RFC 9207). Should one arrive, it must name `issuer` exactly, else the answer is meant for
-/// another authorization server's flow (SEC-04).
+/// another authorization server's flow.
 pub(super) fn read(query: &str, issuer: &str) -> Query {
     let mut code = Parameter::default();
     let mut state = Parameter::default();

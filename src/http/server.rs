@@ -15,9 +15,9 @@ use tower::ServiceBuilder;
 
 use super::Peer;
 
-/// Longest wait for the header of a request (SEC-23).
+/// Longest wait for the header of a request.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest header (SEC-23); hyper's buffer holds the whole of it.
+/// Largest header; hyper's buffer holds the whole of it.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// Serves the router on every connection until `stop`, then lets what is under way finish.

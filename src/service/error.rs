@@ -71,8 +71,8 @@ kinds! {
     Conflict = "CONFLICT", "somebody else changed this at the same time; read again";
     /// Too much at once.
     Overloaded = "OVERLOADED", "too much at once; come back later";
-    /// The provider does not answer.
-    ProviderUnavailable = "PROVIDER_UNAVAILABLE", "the provider does not answer in a way that can be used";
+    /// Our own deadline passed.
+    DeadlinePassed = "DEADLINE_PASSED", "our own deadline passed; it may have been done: repeat with the same request_id";
     /// The database or the audit takes no writes.
     StoreUnavailable = "STORE_UNAVAILABLE", "the database cannot be used right now; nothing was released or changed";
     /// A MAC or a ciphertext does not fit.

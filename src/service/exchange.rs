@@ -13,10 +13,10 @@ use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::MerchantId;
 use crate::domain::name::Email;
-use crate::domain::secret::AuthorizationCode;
+use crate::domain::secret::{AuthorizationCode, Secret};
 use crate::domain::token::{Finding, IssuedKind, Leave, Refusal, Wish};
 use crate::domain::trail::Act;
-use crate::provider::{CallError, ExchangeVerdict, IssuedToken, exchange_verdict};
+use crate::provider::{CallError, ExchangeVerdict, IssuedToken, Unknown, exchange_verdict};
 use crate::store::{Attempt, FlowOutcome, NewToken, Resolution, SeenHead, StoredToken};
 use crate::vault::{Place, TokenPlaintext};
 
@@ -62,7 +62,7 @@ impl Services {
         }
     }
 
-    /// Waits for the guard's word. Unknown liveness is asked again until the code has only a fifth of its life left (EXC-05).
+    /// Waits for the guard's word. Unknown liveness is asked again until the code has only a fifth of its life left.
     async fn gate(&self, mint: &Mint) -> Result<Option<Vec<SeenHead>>> {
         let give_up_at = mint.attempt.received_at.plus(self.parts.timing.code_life.mul_f32(0.8));
         let mut wait = RETRY_FIRST;
@@ -147,7 +147,7 @@ impl Services {
         attempt.is_ok_and(|attempt| attempt.is_some_and(|attempt| attempt.state == AttemptState::Committed))
     }
 
-    /// EXC-17: the new token must name the user it was stored under. Where configuration allows, the same answer's e-mail address
+    /// the new token must name the user it was stored under. Where configuration allows, the same answer's e-mail address
     /// may confirm the link.
     async fn check_identity(&self, mint: &Mint, stored: &StoredToken) -> Result<()> {
         let probed = self.probe(stored.connection.id, &mint.act).await?;
@@ -190,8 +190,32 @@ impl Services {
             }
             ExchangeVerdict::InDoubt => {
                 warn!(attempt.id = %mint.attempt.id, "outcome of the exchange unknown: {why}");
+                if let CallError::OutcomeUnknown(Unknown { salvage: Some(salvage), .. }) = failed {
+                    self.keep_salvage(mint, salvage).await?;
+                }
                 let judge_at = mint.attempt.received_at.plus(self.parts.timing.quiescence);
                 self.settle(mint, AttemptState::InDoubt, &why, Some(judge_at), None).await
+            }
+        }
+    }
+
+    /// Seals what came back and could not be read, and keeps it for an operator: it may hold the only live token.
+    async fn keep_salvage(&self, mint: &Mint, salvage: &Secret<Vec<u8>>) -> Result<()> {
+        let app = &self.parts.app;
+        let place = Place::salvage(app.environment, &app.client_id, mint.attempt.id);
+        let sealed = self
+            .parts
+            .vault
+            .seal(&place, salvage.expose(), &*self.parts.entropy)
+            .map_err(|refused| super::Error::internal(refused.to_string()))?;
+        let mut wait = RETRY_FIRST;
+        loop {
+            match self.parts.store.keep_salvage(&mint.attempt, &sealed, &mint.act).await.map_err(super::Error::from) {
+                Err(failed) if failed.kind() == Kind::StoreUnavailable => {
+                    error!(attempt.id = %mint.attempt.id, "unreadable answer not kept yet: {failed}");
+                    wait = self.pause(wait).await;
+                }
+                kept => return kept,
             }
         }
     }

@@ -43,6 +43,8 @@ pub enum NextAction {
     Reconnect,
     /// Wait for an attempt.
     Wait,
+    /// Have the token replaced: it works only in part.
+    Replace,
 }
 
 impl NextAction {
@@ -55,6 +57,7 @@ impl NextAction {
             Self::Reconnect => {
                 "the token does not work any more: call StartAuthorization and send the merchant the link"
             }
+            Self::Replace => "the token works only in part; replacing it needs two persons' approval",
             Self::Wait => "an attempt is under way or in doubt: wait until it is settled",
         }
     }
@@ -185,6 +188,8 @@ fn next_action(links: &[LinkView], attempt_is_open: bool) -> NextAction {
     let works = |view: &LinkView| {
         view.head.as_ref().is_some_and(|head| matches!(head.liveness, Liveness::Live | Liveness::Suspect))
     };
+    let works_in_part =
+        |view: &LinkView| view.head.as_ref().is_some_and(|head| head.liveness == Liveness::InsufficientScope);
     if attempt_is_open {
         NextAction::Wait
     } else if in_state(LinkState::Held).is_some() {
@@ -192,6 +197,7 @@ fn next_action(links: &[LinkView], attempt_is_open: bool) -> NextAction {
     } else {
         match in_state(LinkState::Active) {
             Some(active) if works(active) => NextAction::None,
+            Some(active) if works_in_part(active) => NextAction::Replace,
             Some(_) => NextAction::Reconnect,
             None => NextAction::Connect,
         }

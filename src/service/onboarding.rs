@@ -1,6 +1,7 @@
 //! Connecting a merchant through the provider's authorize page: invitation → button → provider → callback → status → return_url.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,7 +29,7 @@ use crate::vault::{BlindIndex, Capability, Place, PrivatePlaintext};
 
 /// Longest authorization code we accept: the provider's limit (`docs/provider.md` §4).
 const CODE_BYTES_MAX: usize = 255;
-/// Bytes of a state, and of a browser binding (SEC-02).
+/// Bytes of a state, and of a browser binding.
 const NONCE_BYTES: usize = 32;
 
 /// What StartAuthorization is asked.
@@ -282,7 +283,7 @@ impl Services {
         PrivatePlaintext::decode(&plaintext).map(Some).map_err(|_| corrupt())
     }
 
-    /// SEC-05: exactly one of the allowed origins, and below its path.
+    /// exactly one of the allowed origins, and below its path.
     fn check_return_url(&self, text: &str) -> Result<String> {
         if text.is_empty() {
             return Ok(String::new());
@@ -340,15 +341,9 @@ impl Services {
     ///
     /// # Errors
     /// As every use of the database.
-    pub async fn press(
-        &self,
-        token: &str,
-        cookie: Option<&str>,
-        origin: Option<String>,
-        call: CallId,
-    ) -> Result<Option<Pressed>> {
+    pub async fn press(&self, token: &str, cookie: Option<&str>, call: CallId) -> Result<Option<Pressed>> {
         let Some(invitation) = self.find_invitation(token).await? else { return Ok(None) };
-        let act = Act::browser(origin, call);
+        let act = Act::browser(call);
         // No probe here: whoever holds the link could make us call the provider. The gate probes.
         match self.guard(invitation.merchant, Wish::Authorize, invitation.leave, None, false, &act).await? {
             Verdict::Go(_) => {}
@@ -396,26 +391,26 @@ impl Services {
         &self,
         params: CallbackParams,
         cookie: Option<&str>,
-        origin: Option<String>,
+        from: Option<IpAddr>,
         call: CallId,
     ) -> Result<Landing> {
-        let act = Act::browser(origin, call);
+        let act = Act::browser(call);
         let Some(state) = params.state.filter(|state| state.len() <= CODE_BYTES_MAX) else {
-            return self.refuse_callback(&act, None, CallbackRefusal::UnknownState).await;
+            return self.refuse_callback(&act, from, None, CallbackRefusal::UnknownState).await;
         };
         let state_hash = self.parts.vault.blind_index(BlindIndex::State, state.as_bytes());
         let Some(flow) = self.parts.store.flow_by_state(&state_hash).await? else {
-            return self.refuse_callback(&act, None, CallbackRefusal::UnknownState).await;
+            return self.refuse_callback(&act, from, None, CallbackRefusal::UnknownState).await;
         };
         if !self.is_bound(&flow, cookie) {
-            return self.refuse_callback(&act, Some(&flow), CallbackRefusal::OtherBrowser).await;
+            return self.refuse_callback(&act, from, Some(&flow), CallbackRefusal::OtherBrowser).await;
         }
         if flow.state != FlowState::Pending {
             // A reload, the back button, a double click: the recorded outcome, and nothing else happens.
             return Ok(Landing::Status(flow.id));
         }
         if flow.expires_at <= self.now() {
-            return self.refuse_callback(&act, Some(&flow), CallbackRefusal::Expired).await;
+            return self.refuse_callback(&act, from, Some(&flow), CallbackRefusal::Expired).await;
         }
         let invitation = self.parts.store.invitation(flow.invitation).await?;
         let invitation = invitation.ok_or_else(|| Error::internal("a flow without its invitation"))?;
@@ -425,7 +420,7 @@ impl Services {
                 Ok(Landing::Status(flow.id))
             }
             (Some(code), None) if is_code(code.expose()) => self.claim(&flow, &invitation, code, act).await,
-            _ => self.refuse_callback(&act, Some(&flow), CallbackRefusal::Malformed).await,
+            _ => self.refuse_callback(&act, from, Some(&flow), CallbackRefusal::Malformed).await,
         }
     }
 
@@ -444,10 +439,15 @@ impl Services {
         Ok(Landing::Status(flow.id))
     }
 
-    async fn refuse_callback(&self, act: &Act, flow: Option<&Flow>, why: CallbackRefusal) -> Result<Landing> {
+    async fn refuse_callback(
+        &self,
+        act: &Act,
+        from: Option<IpAddr>,
+        flow: Option<&Flow>,
+        why: CallbackRefusal,
+    ) -> Result<Landing> {
         // Anybody can knock here: recorded one by one up to a limit per address, then counted.
-        let from = act.origin.as_deref().and_then(|origin| origin.parse::<std::net::SocketAddr>().ok());
-        let from = from.map_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |address| address.ip());
+        let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let Some(counted) = self.doorman.admit(from, self.parts.clock.boot()) else {
             return Ok(Landing::Refused(why));
         };

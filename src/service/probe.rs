@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::Services;
 use super::error::{Error, Kind, Result};
+use crate::domain::ambient::Timestamp;
 use crate::domain::id::ConnectionId;
 use crate::domain::name::Subject;
 use crate::domain::secret::AccessToken;
@@ -18,11 +19,14 @@ use crate::vault::{OpenError, Place, TokenPlaintext};
 /// Who is probing which connection: however many ask, one asks the provider.
 #[derive(Default)]
 pub struct Probes {
-    flights: Mutex<HashMap<ConnectionId, Weak<tokio::sync::Mutex<()>>>>,
+    flights: Mutex<HashMap<ConnectionId, Weak<Flight>>>,
 }
 
+/// What the last probe of a connection found, and when; held while one is under way.
+type Flight = tokio::sync::Mutex<Option<(Timestamp, Finding)>>;
+
 impl Probes {
-    fn flight(&self, connection: ConnectionId) -> Arc<tokio::sync::Mutex<()>> {
+    fn flight(&self, connection: ConnectionId) -> Arc<Flight> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.strong_count() > 0);
         if let Some(flight) = flights.get(&connection).and_then(Weak::upgrade) {
@@ -55,21 +59,22 @@ enum Word {
 }
 
 impl Services {
-    /// Probes the head of a connection and notes what came of it.
+    /// Probes the head of a connection and notes what came of it. In a task of its own: an impatient caller shortens its own wait,
+    /// not the evidence.
     pub(super) async fn probe(&self, connection: ConnectionId, act: &Act) -> Result<Probed> {
+        let (services, act) = (self.clone(), act.clone());
+        let probed = self.tasks.spawn(async move { services.probe_head(connection, &act).await });
+        probed.await.map_err(|_| Error::internal("a probe ended badly"))?
+    }
+
+    async fn probe_head(&self, connection: ConnectionId, act: &Act) -> Result<Probed> {
         let asked_at = self.now();
         let flight = self.probes.flight(connection);
-        let _alone = flight.lock().await;
+        let mut last = flight.lock().await;
         let head = self.parts.store.head(connection).await?;
         let head = head.ok_or_else(|| Error::internal("a connection without a head was probed"))?;
-        if head.evidence == "probe" && head.evidence_at > asked_at {
+        if let Some((_, finding)) = last.filter(|(found_at, _)| *found_at > asked_at) {
             // Somebody asked while we waited; their answer is younger than our question.
-            let finding = match head.liveness {
-                Liveness::Live => Finding::Alive,
-                Liveness::Dead => Finding::Dead,
-                Liveness::InsufficientScope => Finding::InsufficientScope,
-                Liveness::Suspect | Liveness::Expired => Finding::Unknown,
-            };
             return Ok(Probed { finding, version: head, user: None });
         }
         let subject = self.subject_of(connection).await?;
@@ -82,10 +87,11 @@ impl Services {
             }
             None => head,
         };
+        *last = Some((self.now(), finding));
         Ok(Probed { finding, version, user })
     }
 
-    /// EXC-06: dead is what the provider declares twice, some seconds apart, while it answers another call sensibly in between.
+    /// dead is what the provider declares twice, some seconds apart, while it answers another call sensibly in between.
     async fn find(
         &self,
         connection: ConnectionId,

@@ -7,11 +7,11 @@ use crate::domain::id::{ConnectionId, MerchantId, TokenVersion};
 use crate::domain::merchant::LinkState;
 use crate::domain::name::{RequestId, Subject};
 use crate::domain::secret::AccessToken;
-use crate::domain::token::{Liveness, Version};
-use crate::domain::trail::{Act, EventKind};
+use crate::domain::token::{Finding, Liveness, Version};
+use crate::domain::trail::{Act, Event, EventKind};
 use crate::policy::{Action, Grant, ReadHistory, ReadToken, ReportToken, VerifyToken};
 use crate::provider::{Signal, reported_signal};
-use crate::store::{Earlier, Head, MerchantKey};
+use crate::store::{Earlier, Head, MerchantKey, Request};
 
 /// Whose token.
 #[derive(Clone, Debug)]
@@ -50,6 +50,17 @@ pub struct ProviderReport {
     pub description: String,
     /// The HTTP status, if there was one.
     pub status: Option<u16>,
+}
+
+/// What came of a report.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// What it led to.
+    pub result: ReportResult,
+    /// The head as it is now.
+    pub head: Version,
+    /// What the probe found, if one was made.
+    pub finding: Option<Finding>,
 }
 
 /// What a report led to.
@@ -132,12 +143,13 @@ impl Services {
         event.attempt = Some(head.version.attempt);
         event.fingerprint = Some(head.version.fingerprint);
         self.parts.auditor.record(event.detail("purpose", grant.purpose())).await?;
+        let expires_at = head.version.expires_at;
         Ok(ReleasedToken {
             token,
             version: head.version,
             merchant,
             subject: head.connection.subject,
-            cache_until: (!grant.cache_for().is_zero()).then(|| now.plus(grant.cache_for())),
+            cache_until: cache_until(&grant, expires_at, now),
         })
     }
 
@@ -152,7 +164,7 @@ impl Services {
     ///
     /// # Errors
     /// [`Kind::NotFound`] for a connection that serves no merchant the caller may report on.
-    pub async fn report_provider_error(&self, call: &Call, report: &ProviderReport) -> Result<(ReportResult, Version)> {
+    pub async fn report_provider_error(&self, call: &Call, report: &ProviderReport) -> Result<Reported> {
         const KIND: EventKind = EventKind::TokenReported;
         self.expect_any_grant::<ReportToken>(call, KIND).await?;
         let (connection, reported) = report.version;
@@ -161,11 +173,14 @@ impl Services {
             let error = Error::new(Kind::VersionNotAvailable).with("head_version", head.number);
             return Err(self.fail(&act, KIND, None, error).await);
         }
-        let content: [&[u8]; 3] = [connection.as_bytes(), &reported.0.to_be_bytes(), report.description.as_bytes()];
+        let content: [&[u8]; 5] = [
+            connection.as_bytes(),
+            &reported.0.to_be_bytes(),
+            report.code.as_deref().unwrap_or_default().as_bytes(),
+            report.description.as_bytes(),
+            &report.status.unwrap_or(0).to_be_bytes(),
+        ];
         let request = self.request(call, &report.request_id, "ReportProviderError", &content);
-        if self.parts.store.earlier(&request).await? == Earlier::Other {
-            return Err(self.fail(&act, KIND, None, Error::new(Kind::RequestIdReused)).await);
-        }
         let signal = reported_signal(report.code.as_deref(), &report.description, report.status);
         let result = match signal {
             _ if reported < head.number => ReportResult::NewerVersion,
@@ -185,8 +200,8 @@ impl Services {
                 crate::provider::catalogue::entry_of(report.code.as_deref().unwrap_or_default())
                     .map_or("unlisted", |entry| entry.code),
             );
-        self.parts.auditor.record(event).await?;
-        let head = match result {
+        self.note_once(&request, connection, event, &act).await?;
+        match result {
             ReportResult::Probed => {
                 if head.liveness == Liveness::Live {
                     self.parts
@@ -194,18 +209,23 @@ impl Services {
                         .record_liveness(connection, head.number, Liveness::Suspect, "report", &act)
                         .await?;
                 }
-                self.probe(connection, &act).await?.version
+                let probed = self.probe(connection, &act).await?;
+                Ok(Reported { result, head: probed.version, finding: Some(probed.finding) })
             }
-            ReportResult::NewerVersion | ReportResult::NotAboutToken => head,
-        };
-        Ok((result, head))
+            ReportResult::NewerVersion | ReportResult::NotAboutToken => Ok(Reported { result, head, finding: None }),
+        }
     }
 
     /// Probes the merchant's head now.
     ///
     /// # Errors
     /// [`Kind::NotConnected`] and [`Kind::LinkHeld`] when there is none.
-    pub async fn verify_token(&self, call: &Call, key: &MerchantKey) -> Result<Version> {
+    pub async fn verify_token(
+        &self,
+        call: &Call,
+        request_id: &RequestId,
+        key: &MerchantKey,
+    ) -> Result<(Version, Finding)> {
         const KIND: EventKind = EventKind::TokenVerified;
         let Permitted { merchant, act, .. } = self.permit::<VerifyToken>(call, KIND, key).await?;
         let Some(head) = self.parts.store.head_of_merchant(&MerchantKey::Id(merchant.id)).await? else {
@@ -213,8 +233,21 @@ impl Services {
             return Err(self.fail(&act, KIND, Some(merchant.id), Error::new(kind)).await);
         };
         let event = act.event(KIND, self.now()).merchant(merchant.id).version(head.connection.id, head.version.number);
-        self.parts.auditor.record(event).await?;
-        Ok(self.probe(head.connection.id, &act).await?.version)
+        let request = self.request(call, request_id, "VerifyToken", &[merchant.id.as_bytes()]);
+        self.note_once(&request, head.connection.id, event, &act).await?;
+        let probed = self.probe(head.connection.id, &act).await?;
+        Ok((probed.version, probed.finding))
+    }
+
+    /// Notes a request with its event, once: the same request again is carried out again, for a probe is harmless, and its answer
+    /// is what is true then.
+    async fn note_once(&self, request: &Request, connection: ConnectionId, event: Event, act: &Act) -> Result<()> {
+        let kind = event.kind;
+        match self.parts.store.earlier(request).await? {
+            Earlier::None => Ok(self.parts.store.note_event(request, connection.as_bytes(), event).await?),
+            Earlier::Same(_) => self.parts.auditor.record(event).await,
+            Earlier::Other => Err(self.fail(act, kind, None, Error::new(Kind::RequestIdReused)).await),
+        }
     }
 
     /// Every version of every connection that the merchant is or was linked to, newest first.
@@ -262,6 +295,12 @@ impl Services {
         }
         Err(self.deny(call, kind, None, Kind::NotFound).await)
     }
+}
+
+/// How long a reader may keep the token: as long as its grant says, and never beyond the end of the grant or of the token.
+fn cache_until(grant: &Grant<ReadToken>, expires_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let wanted = (!grant.cache_for().is_zero()).then(|| now.plus(grant.cache_for()))?;
+    Some([grant.not_after(), expires_at].into_iter().flatten().fold(wanted, Timestamp::min))
 }
 
 /// What a reader gets: a live or suspect token, not older than asked for.

@@ -8,12 +8,13 @@ use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::{AttemptKind, AttemptState};
 use crate::domain::id::{AppId, AttemptId, ConnectionId, FlowId, LinkId, MerchantId, TokenVersion};
+use crate::domain::secret::SealedBytes;
 use crate::domain::token::Liveness;
 use crate::domain::trail::{Act, Event, EventKind};
 
 #[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] =
-    &[BY_ID, OPEN, OPEN_OF_MERCHANT, CLAIM, MOVE, HEADS_OF_MERCHANT, SUSPECT];
+    &[BY_ID, OPEN, OPEN_OF_MERCHANT, CLAIM, MOVE, HEADS_OF_MERCHANT, SUSPECT, KEEP_SALVAGE];
 
 const BY_ID: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, \
                      armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE id = $1";
@@ -32,6 +33,9 @@ const HEADS_OF_MERCHANT: &str = "SELECT l.id, l.row_version, c.id AS connection_
      WHERE l.merchant_id = $1 AND l.state <> 'closed' ORDER BY l.id";
 const SUSPECT: &str = "UPDATE token_versions SET liveness = 'suspect', evidence = 'in_doubt', evidence_at_us = $1 \
                        WHERE connection_id = $2 AND version = $3 AND liveness = 'live' RETURNING version";
+
+const KEEP_SALVAGE: &str = "INSERT INTO salvage (attempt_id, epoch, salt, ciphertext, stored_at_us) \
+                            VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
 
 /// An attempt as it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -205,6 +209,28 @@ impl Store {
                 events.extend(suspect_heads(tx, merchant, attempt.id, act, now).await?);
             }
             Ok(((), events))
+        })
+    }
+
+    /// Keeps an answer that could not be read, sealed by the caller.
+    ///
+    /// # Errors
+    /// As every write of the database.
+    pub async fn keep_salvage(&self, attempt: &Attempt, sealed: &SealedBytes, act: &Act) -> Result<()> {
+        transaction!(self, "keep_salvage", tx => {
+            let now = tx.now();
+            on_tx!(tx, conn => sqlx::query(KEEP_SALVAGE)
+                .bind(&attempt.id.as_bytes()[..])
+                .bind(i64::from(sealed.epoch))
+                .bind(&sealed.salt[..])
+                .bind(&sealed.ciphertext[..])
+                .bind(now.as_micros())
+                .execute(conn)
+                .await)?;
+            let mut event = act.event(EventKind::SalvageKept, now).attempt(attempt.id);
+            event.merchant = attempt.merchant;
+            event.flow = attempt.flow;
+            Ok(((), vec![event]))
         })
     }
 

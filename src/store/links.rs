@@ -7,7 +7,7 @@ use super::tx::{Tx, on_tx, transaction};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AppId, ConnectionId, FlowId, LinkId, MerchantId};
-use crate::domain::mac::RowKind;
+use crate::domain::mac::{RowKind, RowTag};
 use crate::domain::merchant::{Connection, ConsentFacts, Link, LinkState, Role};
 use crate::domain::name::Subject;
 use crate::domain::trail::{Act, Event, EventKind, Outcome};
@@ -295,15 +295,7 @@ impl Store {
             let (known, head_version) = self.check_connection(row)?;
             return Ok((known, head_version, None));
         }
-        let mac = self.tag_row(
-            RowKind::Connection,
-            &[
-                connection.id.as_bytes(),
-                connection.app.as_bytes(),
-                connection.subject.as_str().as_bytes(),
-                connection.role.as_str().as_bytes(),
-            ],
-        );
+        let mac = self.tag_connection(connection, 0);
         on_tx!(tx, conn => sqlx::query(INSERT_CONNECTION)
             .bind(&connection.id.as_bytes()[..])
             .bind(&connection.app.as_bytes()[..])
@@ -337,10 +329,23 @@ impl Store {
         Ok(link)
     }
 
+    pub(in crate::store) fn tag_connection(&self, connection: &Connection, head_version: i64) -> RowTag {
+        self.tag_row(
+            RowKind::Connection,
+            &[
+                connection.id.as_bytes(),
+                connection.app.as_bytes(),
+                connection.subject.as_str().as_bytes(),
+                connection.role.as_str().as_bytes(),
+                &head_version.to_be_bytes(),
+            ],
+        )
+    }
+
     pub(in crate::store) fn check_connection(&self, row: ConnectionRow) -> Result<(Connection, i64)> {
         self.check_row(
             RowKind::Connection,
-            &[&row.id, &row.app_id, row.subject.as_bytes(), row.role.as_bytes()],
+            &[&row.id, &row.app_id, row.subject.as_bytes(), row.role.as_bytes(), &row.head_version.to_be_bytes()],
             &row.mac,
         )?;
         let connection = Connection {

@@ -2,10 +2,11 @@
 
 use sqlx::FromRow;
 
-use super::tx::{Tx, on_tx};
+use super::tx::{Tx, on_tx, transaction};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::name::{CallerId, RequestId};
+use crate::domain::trail::Event;
 
 #[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] = &[SELECT, INSERT];
@@ -62,6 +63,17 @@ impl Store {
         } else {
             Ok(Earlier::Other)
         }
+    }
+
+    /// Notes a request that changes no row of its own, with its event.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when its twin got here first.
+    pub async fn note_event(&self, request: &Request, subject: &[u8; 16], event: Event) -> Result<()> {
+        transaction!(self, "note_event", tx => {
+            self.note_request(tx, request, subject, tx.now()).await?;
+            Ok(((), vec![event.clone()]))
+        })
     }
 
     /// Notes the request. A twin that got here first is a conflict: the caller asks again and finds it.

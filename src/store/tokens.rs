@@ -86,7 +86,7 @@ const INSERT: &str = "INSERT INTO token_versions (connection_id, version, issued
 const INSERT_SECRET: &str =
     "INSERT INTO token_secrets (connection_id, version, epoch, salt, ciphertext) VALUES ($1, $2, $3, $4, $5)";
 const HEAD_VERSION: &str = "SELECT head_version FROM connections WHERE id = $1";
-const SET_HEAD: &str = "UPDATE connections SET head_version = $1 WHERE id = $2";
+const SET_HEAD: &str = "UPDATE connections SET head_version = $1, mac = $2 WHERE id = $3";
 const SET_LIVENESS: &str = "UPDATE token_versions SET liveness = $1, evidence = $2, evidence_at_us = $3 \
                             WHERE connection_id = $4 AND version = $5";
 
@@ -415,8 +415,10 @@ impl Store {
             .bind(&new.sealed.ciphertext[..])
             .execute(conn)
             .await)?;
+        let connection_mac = self.tag_connection(connection, i64::from(next.0));
         on_tx!(tx, conn => sqlx::query(SET_HEAD)
             .bind(i64::from(next.0))
+            .bind(&connection_mac.0[..])
             .bind(&connection.id.as_bytes()[..])
             .execute(conn)
             .await)?;

@@ -143,8 +143,8 @@ fn versions_are_a_table() {
     );
     assert_eq!(answer.value["versions"][1]["ref"]["version"], 1);
     assert_eq!(listed(&[]).text, "No token has ever been stored for this merchant.");
-    assert_eq!(verified(&version(2, true)).value["head"]["evidence"], "probe");
-    assert!(verified(&version(2, true)).text.contains("con_1:2  head  live"));
+    assert_eq!(verified(&version(2, true), v1::ProbeFinding::Alive.into()).value["head"]["evidence"], "probe");
+    assert!(verified(&version(2, true), v1::ProbeFinding::Alive.into()).text.contains("con_1:2  head  live"));
 }
 
 #[test]
@@ -154,9 +154,17 @@ fn a_report_says_what_it_led_to() {
         (v1::ReportResult::NotAboutToken, "nothing about the token"),
         (v1::ReportResult::Probed, "was probed"),
     ] {
-        let answer = reported(&v1::ReportProviderErrorResponse { result: result.into(), head: Some(version(2, true)) });
+        let answer = reported(&v1::ReportProviderErrorResponse {
+            result: result.into(),
+            head: Some(version(2, true)),
+            finding: v1::ProbeFinding::Alive.into(),
+        });
         assert!(answer.text.contains(said) && answer.text.contains("con_1:2"), "{}", answer.text);
     }
-    let bare = reported(&v1::ReportProviderErrorResponse { result: v1::ReportResult::Probed.into(), head: None });
-    assert_eq!(bare.value, json!({"result": "probed", "head": null}));
+    let bare = reported(&v1::ReportProviderErrorResponse {
+        result: v1::ReportResult::Probed.into(),
+        head: None,
+        finding: v1::ProbeFinding::Dead.into(),
+    });
+    assert_eq!(bare.value, json!({"result": "probed", "finding": "dead", "head": null}));
 }

@@ -104,7 +104,7 @@ async fn a_callback_that_is_not_right_consumes_nothing() {
     assert_eq!(stage.store.position().await.unwrap(), before, "none changed anything");
     let refusals = stage.reads(EventKind::CallbackRefused).await;
     assert_eq!(refusals.len(), cases + 1, "each is recorded");
-    assert!(refusals.iter().all(|event| event.origin.as_deref() == Some("192.0.2.7:4711") && event.call.is_some()));
+    assert!(refusals.iter().all(|event| event.origin.is_none() && event.call.is_some()));
     stage.assert_provider_was_not_called();
 }
 

@@ -6,3 +6,4 @@ mod authz;
 mod pages;
 mod proto;
 mod support;
+mod traps;

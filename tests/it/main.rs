@@ -3,7 +3,10 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "test support")]
 
 mod authz;
+mod demo;
+mod leaks;
 mod pages;
 mod proto;
+mod python;
 mod support;
 mod traps;

@@ -1,3 +1,4 @@
 //! What more than one file of tests drives the product with.
 
 pub(crate) mod app;
+pub(crate) mod process;

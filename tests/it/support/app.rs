@@ -26,7 +26,7 @@ use strongroom::v1::{ExportTrailRequest, ExportTrailResponse};
 use tempfile::TempDir;
 
 pub(crate) use self::callers::{Authority, Caller, outcome_of};
-pub(crate) use self::shop::{Person, RETURN_URL, Shop};
+pub(crate) use self::shop::{RETURN_URL, Shop};
 pub(crate) use self::trails::{events_of, records_of, verdict_of};
 
 /// The grants of a development site, and those of the callers that only tests have.

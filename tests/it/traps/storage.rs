@@ -229,7 +229,7 @@ async fn whoever_cuts_edits_or_re_signs_a_trail_is_found_out_each_by_its_name() 
 const DAMAGES: [(&str, &str); 5] = [
     (
         "a byte of the newest change record",
-        "DROP TRIGGER change_trail_keeps; UPDATE change_trail SET record = record || x'00' \
+        "DROP TRIGGER change_trail_keeps; UPDATE change_trail SET record = CAST(record || x'00' AS BLOB) \
          WHERE seq = (SELECT max(seq) FROM change_trail)",
     ),
     (

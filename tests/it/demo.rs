@@ -57,7 +57,7 @@ async fn the_demo_notices_grants_that_permit_everybody_everything() {
 
 #[tokio::test]
 async fn the_demo_notices_a_provider_that_keeps_earlier_tokens_alive() {
-    fails_at(&["--sandbox-keeps-tokens"], "reauthorized").await;
+    fails_at(&["--sandbox-keeps-tokens"], "wrong-user-consent").await;
 }
 
 #[tokio::test]

@@ -260,6 +260,11 @@ async fn nothing_secret_lies_about_after_a_journey_with_everything_that_goes_wro
         let hits = found(&all, &search_for(CANARY));
         assert!(hits.iter().any(|hit| hit.contains(&format!("in {kind} "))), "the canary in a {kind}: {hits:?}");
     }
+    // What the libraries say at their most talkative is searched too.
+    for library in ["h2::", "hyper", "tonic", "tower"] {
+        let said = all[0].bytes.windows(library.len()).any(|window| window == library.as_bytes());
+        assert!(said, "nothing of {library} in the log");
+    }
     let known = found(&all, &search_for(&connection));
     assert!(known.iter().any(|hit| hit.contains("in error ")), "the connection's id in a refusal: {known:?}");
     let pages = pages(&app, &shop.browser);

@@ -41,7 +41,7 @@ async fn a_provider_slower_than_our_callers_is_asked_once_and_whoever_waits_hear
     // The second browser gets through the provider's page while the first still waits: its code stays unspent.
     twin.person.is_registered = true;
     let second = twin.grant().await;
-    assert_eq!(twin.home(second).await, "in_progress");
+    assert_eq!(twin.home(second).await, "busy");
     assert_eq!(app.calls(TOKEN).await, 1, "nothing was sent for the second");
 
     assert_eq!(shop.home(arrival).await, "held");

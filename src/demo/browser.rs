@@ -106,6 +106,7 @@ pub struct Browser {
     jar: Jar,
     page: Page,
     hops: Vec<Url>,
+    answers: Vec<(Url, HeaderMap)>,
     stops: Vec<String>,
 }
 
@@ -126,7 +127,14 @@ impl Browser {
             .tls_certs_only(trusted)
             .build()
             .map_err(|error| broken(error.to_string()))?;
-        Ok(Self { http, jar: Jar::default(), page: Page::default(), hops: Vec::new(), stops: Vec::new() })
+        Ok(Self {
+            http,
+            jar: Jar::default(),
+            page: Page::default(),
+            hops: Vec::new(),
+            answers: Vec::new(),
+            stops: Vec::new(),
+        })
     }
 
     /// From now on stops before loading an address that begins like this.
@@ -147,6 +155,11 @@ impl Browser {
     /// Every address it was sent to, in order, loaded or not.
     pub fn hops(&self) -> &[Url] {
         &self.hops
+    }
+
+    /// The headers of every answer, with the address that it came from, in order.
+    pub fn answers(&self) -> &[(Url, HeaderMap)] {
+        &self.answers
     }
 
     /// The values of all cookies it was given.
@@ -247,6 +260,7 @@ impl Browser {
         for cookie in response.headers().get_all(SET_COOKIE) {
             self.jar.keep(url, cookie.to_str().unwrap_or_default());
         }
+        self.answers.push((url.clone(), response.headers().clone()));
         let status = response.status();
         let location = status.is_redirection().then(|| text(response.headers(), LOCATION.as_str())).flatten();
         let refresh = text(response.headers(), "refresh");

@@ -36,6 +36,7 @@ impl Needle {
             ("hex", hex(raw).into_bytes()),
             ("HEX", hex(raw).to_uppercase().into_bytes()),
             ("URL-encoded", form_urlencoded::byte_serialize(raw).collect::<String>().into_bytes()),
+            ("JSON", serde_json::to_string(&self.secret).unwrap_or_default().trim_matches('"').as_bytes().to_vec()),
             ("UTF-16", self.secret.encode_utf16().flat_map(u16::to_le_bytes).collect()),
         ];
         for (lead, name) in ["base64, offset 0", "base64, offset 1", "base64, offset 2"].into_iter().enumerate() {

@@ -180,6 +180,10 @@ impl Store {
                 TrailKind::Read => on_db!(read self, pool => sqlx::query_as::<_, NewestRow>(NEWEST_READS)
                         .bind(id.as_bytes().as_slice()).fetch_optional(pool).await)?,
             };
+            // The stamp of a deployment commits with the first record: whoever comes back to none would begin a second history.
+            if trail.kind == TrailKind::Change && newest.is_none() {
+                return Err(Error::Corrupt("change trail of a stamped database is empty"));
+            }
             if newest_head(id, newest)? != trail.head {
                 return Err(Error::Corrupt("newest record of a trail is not its head"));
             }

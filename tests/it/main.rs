@@ -3,8 +3,12 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "test support")]
 
 mod authz;
+mod demo;
 mod kill;
+mod leaks;
 mod pages;
 mod proto;
+mod python;
 mod serve;
 mod support;
+mod traps;

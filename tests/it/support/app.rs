@@ -26,7 +26,7 @@ use strongroom::v1::{ExportTrailRequest, ExportTrailResponse};
 use tempfile::TempDir;
 
 pub(crate) use self::callers::{Authority, Caller, outcome_of};
-pub(crate) use self::shop::{Person, RETURN_URL, Shop};
+pub(crate) use self::shop::{RETURN_URL, Shop};
 pub(crate) use self::trails::{events_of, records_of, verdict_of};
 
 /// The grants of a development site, and those of the callers that only tests have.
@@ -74,7 +74,15 @@ pub(crate) struct TestApp {
 impl TestApp {
     /// Starts one.
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Ends it and starts it again on the same files.
+    pub(crate) async fn restart(self) -> Self {
+        Self::start_in(self.stop().await).await
+    }
+
+    async fn start_in(dir: TempDir) -> Self {
         let options = SiteOptions { grants: Some(GRANTS.to_owned()), ..SiteOptions::new(dir.path().join("site")) };
         let site = Site::open(options, Some(log())).await.unwrap();
         let dev = site.dev().clone();

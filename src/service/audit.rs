@@ -1,6 +1,7 @@
 //! The writer of this run's read trail: what has gathered is committed as one record, and only then answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -14,6 +15,9 @@ use crate::store::{ReadTrail, Store};
 const QUEUE_MAX: usize = 2048;
 /// Most events of one record: bounds the size of a record and the wait of its last event.
 const BATCH_MAX: usize = 256;
+
+/// Longest wait for a record to be durable, well below the deadline of a read: a write that hangs is a write that failed.
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A handle to the writer. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,7 +54,13 @@ impl Auditor {
             mpsc::error::TrySendError::Full(_) => Error::new(Kind::Overloaded).because("audit queue is full"),
             mpsc::error::TrySendError::Closed(_) => Error::new(Kind::StoreUnavailable).because("audit writer is gone"),
         })?;
-        told.await.unwrap_or_else(|_| Err(Error::new(Kind::StoreUnavailable).because("audit writer is gone")))
+        let unwritten = |why: &str| Err(Error::new(Kind::StoreUnavailable).because(why).retry_after(DEADLINE));
+        match tokio::time::timeout(DEADLINE, told).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(_)) => unwritten("audit writer is gone"),
+            // It may be written yet: a record says that a token could have been released, not that it was.
+            Err(_) => unwritten("audit write hangs"),
+        }
     }
 }
 

@@ -120,7 +120,7 @@ async fn a_callback_in_another_browser_is_refused_and_its_code_stays_unspent() {
     assert_eq!(app.calls(TOKEN).await, 1);
     let events = app.events().await;
     let refused = events.iter().find(|event| event.kind == EventKind::CallbackRefused).unwrap();
-    assert!(refused.origin.is_some() && refused.reason.is_some());
+    assert!(refused.origin.is_none() && refused.reason.is_some());
     app.close().await;
 }
 

@@ -82,19 +82,25 @@ impl Services {
         Ok(self.parts.store.settle(attempt, to, "judged_by_probe", None, Some(outcome), &act).await?)
     }
 
-    /// Probes every head the merchant is linked to. Alive if one is; unknown if one is and none is alive; `None` if there is none.
+    /// Probes every head the merchant is linked to, since each was made suspect; what counts are those that could be the
+    /// merchant's own. Alive if one is; unknown if one is and none is alive; `None` if there is none.
     async fn look(&self, merchant: MerchantId, act: &Act) -> Result<Option<Finding>> {
-        let mut worst = None;
+        let own = self.own_connections(merchant).await?;
+        let (mut is_alive, mut worst) = (false, None);
         for seen in self.parts.store.seen_heads(merchant).await? {
             if seen.head_version == 0 {
                 continue;
             }
-            match self.probe(seen.connection, act).await?.finding {
-                Finding::Alive | Finding::InsufficientScope => return Ok(Some(Finding::Alive)),
+            let finding = self.probe(seen.connection, act).await?.finding;
+            if !own.contains(&seen.connection) {
+                continue;
+            }
+            match finding {
+                Finding::Alive | Finding::InsufficientScope => is_alive = true,
                 Finding::Unknown => worst = Some(Finding::Unknown),
                 Finding::Dead => worst = worst.or(Some(Finding::Dead)),
             }
         }
-        Ok(worst)
+        Ok(if is_alive { Some(Finding::Alive) } else { worst })
     }
 }

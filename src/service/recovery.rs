@@ -49,16 +49,18 @@ impl Services {
         }
     }
 
-    /// Judges attempts in doubt whose time has come, once.
+    /// Judges attempts in doubt whose time has come, once. One that cannot be judged stays in doubt and holds up no other.
     ///
     /// # Errors
-    /// As every use of the database; what could not be judged stays in doubt.
+    /// As every read of the database.
     pub async fn judge_due(&self) -> Result<()> {
         let now = self.now();
         let open = self.parts.store.open_attempts().await?;
         for attempt in open.into_iter().filter(|attempt| attempt.state == AttemptState::InDoubt) {
-            if attempt.judge_at.is_none_or(|judge_at| judge_at <= now) {
-                self.judge(&attempt).await?;
+            if attempt.judge_at.is_none_or(|judge_at| judge_at <= now)
+                && let Err(failed) = self.judge(&attempt).await
+            {
+                warn!(attempt.id = %attempt.id, "attempt not judged yet: {failed}");
             }
         }
         Ok(())

@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "test support")]
 
+mod flows;
 mod pages;
 mod proto;

@@ -11,7 +11,7 @@ use super::guard::Verdict;
 use super::{Confirmation, Services};
 use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
-use crate::domain::id::MerchantId;
+use crate::domain::id::{AttemptId, MerchantId};
 use crate::domain::name::Email;
 use crate::domain::secret::{AuthorizationCode, Secret};
 use crate::domain::token::{Finding, IssuedKind, Leave, Refusal, Wish};
@@ -46,6 +46,20 @@ impl Services {
                 error!(attempt.id = %id, "attempt {id} left open: {failed}");
             }
         });
+    }
+
+    /// The attempt of a claim that was, or may have been, committed; asks until the database says whether it is there.
+    pub(super) async fn attempt_of_claim(&self, id: AttemptId) -> Option<Attempt> {
+        let mut wait = RETRY_FIRST;
+        loop {
+            match self.parts.store.attempt(id).await {
+                Ok(attempt) => return attempt,
+                Err(unreadable) => {
+                    error!(attempt.id = %id, "claimed, but cannot be read yet: {unreadable}");
+                    wait = self.pause(wait).await;
+                }
+            }
+        }
     }
 
     async fn mint(&self, mint: Mint) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::Services;
 use super::error::{Error, Kind, Result};
-use crate::domain::id::{AttemptId, MerchantId};
+use crate::domain::id::{AttemptId, ConnectionId, MerchantId};
 use crate::domain::merchant::LinkState;
 use crate::domain::token::{Decision, Finding, HeadFacts, Leave, MintFacts, Refusal, Version, Wish, decide};
 use crate::domain::trail::Act;
@@ -17,8 +17,7 @@ pub(super) enum Verdict {
 }
 
 impl Services {
-    /// Asks the guard about every connection whose token could be this merchant's: the active one, and held ones that serve
-    /// nobody else.
+    /// Asks the guard about every connection whose token could be this merchant's.
     pub(super) async fn guard(
         &self,
         merchant: MerchantId,
@@ -34,18 +33,30 @@ impl Services {
         if other_attempt_open {
             return Ok(Verdict::Refused(Refusal::AttemptUnresolved, None));
         }
-        for link in store.links(merchant).await? {
-            let theirs = match link.state {
-                LinkState::Active => true,
-                LinkState::Held => store.open_links_of(link.connection).await?.len() == 1,
-                LinkState::Closed => false,
-            };
-            let Some(head) = (if theirs { store.head(link.connection).await? } else { None }) else { continue };
+        for connection in self.own_connections(merchant).await? {
+            let Some(head) = store.head(connection).await? else { continue };
             if let Some(refusal) = self.ask(&head, wish, leave, may_probe, act).await? {
                 return Ok(Verdict::Refused(refusal.0, Some(Box::new(refusal.1))));
             }
         }
         Ok(Verdict::Go(seen))
+    }
+
+    /// The connections whose token could be this merchant's: the active one, and held ones that serve nobody else. What a shared
+    /// one says is about another merchant.
+    pub(super) async fn own_connections(&self, merchant: MerchantId) -> Result<Vec<ConnectionId>> {
+        let mut own = Vec::new();
+        for link in self.parts.store.links(merchant).await? {
+            let theirs = match link.state {
+                LinkState::Active => true,
+                LinkState::Held => self.parts.store.open_links_of(link.connection).await?.len() == 1,
+                LinkState::Closed => false,
+            };
+            if theirs {
+                own.push(link.connection);
+            }
+        }
+        Ok(own)
     }
 
     /// Asks about one head, probing at most once.

@@ -419,24 +419,46 @@ impl Services {
                 self.parts.store.end_without_code(&flow, invitation.merchant, FlowOutcome::Denied, &act).await?;
                 Ok(Landing::Status(flow.id))
             }
-            (Some(code), None) if is_code(code.expose()) => self.claim(&flow, &invitation, code, act).await,
+            (Some(code), None) if is_code(code.expose()) => self.claim(flow, invitation, code, act).await,
             _ => self.refuse_callback(&act, from, Some(&flow), CallbackRefusal::Malformed).await,
         }
     }
 
-    async fn claim(&self, flow: &Flow, invitation: &Invitation, code: AuthorizationCode, act: Act) -> Result<Landing> {
+    /// Claims the exchange and hands it to its owner. In a task: a browser that hangs up between the two would leave an attempt
+    /// that nobody carries out (M7).
+    async fn claim(&self, flow: Flow, invitation: Invitation, code: AuthorizationCode, act: Act) -> Result<Landing> {
+        let (services, landing) = (self.clone(), Landing::Status(flow.id));
+        let claim = self.tasks.spawn(async move { services.claim_and_mint(&flow, &invitation, code, act).await });
+        claim.await.map_err(|ended| Error::internal(format!("claiming ended badly: {ended}")))??;
+        Ok(landing)
+    }
+
+    async fn claim_and_mint(
+        &self,
+        flow: &Flow,
+        invitation: &Invitation,
+        code: AuthorizationCode,
+        act: Act,
+    ) -> Result<()> {
         let merchant = invitation.merchant;
         let links = self.parts.store.links(merchant).await?;
         let connection = links.iter().find(|link| link.state == LinkState::Active).map(|link| link.connection);
         let id = AttemptId::generate(&*self.parts.clock, &*self.parts.entropy);
         let code_hash = self.parts.vault.blind_index(BlindIndex::Code, code.expose().as_bytes());
-        if self.parts.store.claim_exchange(flow, merchant, connection, id, &code_hash, &act).await? == Claim::Claimed {
-            let attempt = self.parts.store.attempt(id).await?;
-            let attempt = attempt.ok_or_else(|| Error::internal("an attempt that was just claimed is gone"))?;
-            let redirect_uri = self.redirect_uri()?;
-            self.spawn_mint(Mint { attempt, merchant, leave: invitation.leave, code, redirect_uri, act });
+        let claimed = self.parts.store.claim_exchange(flow, merchant, connection, id, &code_hash, &act).await;
+        if claimed.as_ref().is_ok_and(|claim| *claim != Claim::Claimed) {
+            return Ok(());
         }
-        Ok(Landing::Status(flow.id))
+        // After an error too: a claim whose commit went through and whose answer was lost is ours, and nobody else has its code.
+        match (self.attempt_of_claim(id).await, claimed) {
+            (Some(attempt), _) => {
+                let redirect_uri = self.redirect_uri()?;
+                self.spawn_mint(Mint { attempt, merchant, leave: invitation.leave, code, redirect_uri, act });
+                Ok(())
+            }
+            (None, Ok(_)) => Err(Error::internal("an attempt that was just claimed is gone")),
+            (None, Err(failed)) => Err(failed.into()),
+        }
     }
 
     async fn refuse_callback(

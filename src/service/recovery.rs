@@ -49,16 +49,18 @@ impl Services {
         }
     }
 
-    /// Judges attempts in doubt whose time has come, once.
+    /// Judges attempts in doubt whose time has come, once. One that cannot be judged stays in doubt and holds up no other.
     ///
     /// # Errors
-    /// As every use of the database; what could not be judged stays in doubt.
+    /// As every read of the database.
     pub async fn judge_due(&self) -> Result<()> {
         let now = self.now();
         let open = self.parts.store.open_attempts().await?;
         for attempt in open.into_iter().filter(|attempt| attempt.state == AttemptState::InDoubt) {
-            if attempt.judge_at.is_none_or(|judge_at| judge_at <= now) {
-                self.judge(&attempt).await?;
+            if attempt.judge_at.is_none_or(|judge_at| judge_at <= now)
+                && let Err(failed) = self.judge(&attempt).await
+            {
+                warn!(attempt.id = %attempt.id, "attempt not judged yet: {failed}");
             }
         }
         Ok(())
@@ -82,19 +84,25 @@ impl Services {
         Ok(self.parts.store.settle(attempt, to, "judged_by_probe", None, Some(outcome), &act).await?)
     }
 
-    /// Probes every head the merchant is linked to. Alive if one is; unknown if one is and none is alive; `None` if there is none.
+    /// Probes every head the merchant is linked to, since each was made suspect; what counts are those that could be the
+    /// merchant's own. Alive if one is; unknown if one is and none is alive; `None` if there is none.
     async fn look(&self, merchant: MerchantId, act: &Act) -> Result<Option<Finding>> {
-        let mut worst = None;
+        let own = self.own_connections(merchant).await?;
+        let (mut is_alive, mut worst) = (false, None);
         for seen in self.parts.store.seen_heads(merchant).await? {
             if seen.head_version == 0 {
                 continue;
             }
-            match self.probe(seen.connection, act).await?.finding {
-                Finding::Alive | Finding::InsufficientScope => return Ok(Some(Finding::Alive)),
+            let finding = self.probe(seen.connection, act).await?.finding;
+            if !own.contains(&seen.connection) {
+                continue;
+            }
+            match finding {
+                Finding::Alive | Finding::InsufficientScope => is_alive = true,
                 Finding::Unknown => worst = Some(Finding::Unknown),
                 Finding::Dead => worst = worst.or(Some(Finding::Dead)),
             }
         }
-        Ok(worst)
+        Ok(if is_alive { Some(Finding::Alive) } else { worst })
     }
 }

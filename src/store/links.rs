@@ -37,8 +37,8 @@ const ACTIVE_OF_MERCHANT: &str = "SELECT id, app_id, merchant_id, connection_id,
 const IDS_AFTER: &str = "SELECT id FROM links WHERE id > $1 ORDER BY id LIMIT $2";
 const INSERT: &str = "INSERT INTO links (id, app_id, merchant_id, connection_id, state, flow_id, created_at_us, \
                       changed_at_us, row_version, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-const UPDATE: &str = "UPDATE links SET state = $1, changed_at_us = $2, row_version = $3, mac = $4 \
-                      WHERE id = $5 AND row_version = $6";
+const UPDATE: &str = "UPDATE links SET state = $1, changed_at_us = $2, row_version = $3, mac = $4, flow_id = $5 \
+                      WHERE id = $6 AND row_version = $7";
 const CONNECTION_BY_ID: &str =
     "SELECT id, app_id, subject, role, head_version, created_at_us, mac FROM connections WHERE id = $1";
 const CONNECTION_BY_SUBJECT: &str = "SELECT id, app_id, subject, role, head_version, created_at_us, mac FROM connections WHERE app_id = $1 AND subject = $2";
@@ -245,7 +245,7 @@ impl Store {
             .reason(link.state.as_str()))
     }
 
-    /// Changes a link's state; the row version makes a lost race an error.
+    /// Changes a link's state, and its flow to the one given; the row version makes a lost race an error.
     pub(in crate::store) async fn set_link(
         &self,
         tx: &mut Tx<'_>,
@@ -262,6 +262,7 @@ impl Store {
             .bind(now.as_micros())
             .bind(next.row_version)
             .bind(&mac.0[..])
+            .bind(next.flow.as_ref().map(|flow| &flow.as_bytes()[..]))
             .bind(&link.id.as_bytes()[..])
             .bind(link.row_version)
             .execute(conn)

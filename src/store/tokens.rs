@@ -469,6 +469,13 @@ impl Store {
         let (facts, existing) = self.consent_facts(tx, connection.app, merchant, connection.id).await?;
         let may = crate::domain::merchant::email_may_confirm(&facts);
         match (link_outcome(&facts), existing) {
+            // Still waiting: from now on for the value that this consent's browser brings to return_url.
+            (LinkOutcome::Keep, Some(link)) if link.state == LinkState::Held && link.flow != new.attempt.flow => {
+                let link = Link { flow: new.attempt.flow, ..link };
+                let event = self.set_link(tx, &link, LinkState::Held, act, "consented_again", now).await?;
+                let link = Link { changed_at: now, row_version: link.row_version.saturating_add(1), ..link };
+                Ok((link, may, Some(event)))
+            }
             (LinkOutcome::Keep, Some(link)) => Ok((link, may, None)),
             _ => {
                 let link = Link {

@@ -38,7 +38,7 @@ The value is used once and proves that the signed-in merchant is the one who con
 so that it stands in no list of processes.";
 const RESOLVE_HELP: &str = "\
 Example:
-  strongroom merchant resolve lnk_0190f3c7111172228333444455556666 --activate --reason 'called the merchant, ticket 4711'";
+  strongroom merchant resolve lnk_0190f3c7111172228333444455556666 --activate --reason 'called the merchant, ticket 4711' --as admin";
 const LIST_HELP: &str = "\
 Examples:
   strongroom merchant list --held
@@ -99,6 +99,8 @@ pub enum NextAction {
     Reconnect,
     /// Wait for an attempt.
     Wait,
+    /// Have the token replaced: it works only in part.
+    Replace,
 }
 
 /// Whom to connect.
@@ -239,6 +241,7 @@ impl From<NextAction> for v1::NextAction {
             NextAction::Confirm => Self::Confirm,
             NextAction::Reconnect => Self::Reconnect,
             NextAction::Wait => Self::Wait,
+            NextAction::Replace => Self::Replace,
         }
     }
 }

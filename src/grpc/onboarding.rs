@@ -9,6 +9,9 @@ use crate::service::{AuthorizationRequest, Error, MerchantFilter, Resolution};
 use crate::v1;
 use crate::v1::onboarding_service_server::OnboardingService;
 
+/// Longest confirmation: ours have 43 characters.
+const CONFIRMATION_BYTES_MAX: usize = 64;
+
 pub(super) struct Onboarding(pub(super) Desk);
 
 #[tonic::async_trait]
@@ -37,6 +40,9 @@ impl OnboardingService for Onboarding {
         let work = async {
             let id = RequestId::parse(&request.request_id)?;
             let merchant: MerchantId = convert::id("merchant_id", &request.merchant_id)?;
+            if request.confirmation.len() > CONFIRMATION_BYTES_MAX {
+                return Err(FieldError::new("confirmation", "must be at most 64 characters").into());
+            }
             self.0.services.confirm_connection(&call, &id, merchant, &request.confirmation).await
         };
         let link = self.0.read(&call, work).await?;

@@ -98,17 +98,23 @@ impl TokenService for Tokens {
             let size = convert::page_size(request.page_size)?;
             let after = after(&request.page_token)?;
             let versions = self.0.services.token_versions(&call, &key).await?;
-            Ok((versions, size, after))
+            let skip = match after {
+                None => 0,
+                Some(last) => versions
+                    .iter()
+                    .position(|(version, _)| (version.connection, version.number.0) == last)
+                    .map(|place| place.saturating_add(1))
+                    .ok_or_else(bad_page_token)?,
+            };
+            Ok((versions, size, skip))
         };
-        let (versions, size, after) = self.0.read(&call, work).await?;
-        let mut page = versions.iter().skip_while(|(version, _)| {
-            after.is_some_and(|(connection, number)| (version.connection, version.number.0) != (connection, number))
-        });
-        if after.is_some() {
-            page.next();
-        }
-        let mut versions: Vec<_> =
-            page.take(size.saturating_add(1)).map(|(version, head)| convert::version(version, *head)).collect();
+        let (versions, size, skip) = self.0.read(&call, work).await?;
+        let mut versions: Vec<_> = versions
+            .iter()
+            .skip(skip)
+            .take(size.saturating_add(1))
+            .map(|(version, head)| convert::version(version, *head))
+            .collect();
         let more = versions.len() > size;
         versions.truncate(size);
         let last = versions.last().filter(|_| more).and_then(|version| version.r#ref.as_ref());
@@ -158,7 +164,11 @@ fn after(page_token: &str) -> Result<Option<(ConnectionId, u32)>, Error> {
     if page_token.is_empty() {
         return Ok(None);
     }
-    let bad = || FieldError::new("page_token", "must be the next_page_token of the page before");
-    let (connection, number) = page_token.split_once(':').ok_or_else(bad)?;
-    Ok(Some((connection.parse().map_err(|_| bad())?, number.parse().map_err(|_| bad())?)))
+    let (connection, number) = page_token.split_once(':').ok_or_else(bad_page_token)?;
+    let connection = connection.parse().map_err(|_| bad_page_token())?;
+    Ok(Some((connection, number.parse().map_err(|_| bad_page_token())?)))
+}
+
+fn bad_page_token() -> FieldError {
+    FieldError::new("page_token", "must be the next_page_token of the page before")
 }

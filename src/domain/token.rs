@@ -242,7 +242,9 @@ pub fn decide(can: &Capabilities, facts: &MintFacts, wish: Wish, evidence_fresh:
         (Some(Finding::Unknown), Liveness::Expired) => Decision::Go,
         (Some(Finding::Unknown), _) => Decision::Refuse(Refusal::LivenessUnknown),
         (None, Liveness::Dead | Liveness::Expired) if wish == Wish::Authorize => Decision::Go,
-        (None, Liveness::Live) if wish == Wish::Authorize && now.since(head.evidence_at) <= evidence_fresh => {
+        (None, Liveness::Live)
+            if wish == Wish::Authorize && head.evidence_at <= now && now.since(head.evidence_at) <= evidence_fresh =>
+        {
             Decision::Refuse(Refusal::StillLive)
         }
         (None, _) => Decision::Probe,

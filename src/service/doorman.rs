@@ -30,7 +30,7 @@ impl Doorman {
     pub(super) fn admit(&self, source: IpAddr, boot: Duration) -> Option<u64> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.len() >= SOURCES_MAX {
-            sources.retain(|_, source| source.unrecorded > 0 || boot.saturating_sub(source.window) < WINDOW);
+            sources.retain(|_, source| boot.saturating_sub(source.window) < WINDOW);
         }
         let key = (sources.contains_key(&Some(source)) || sources.len() < SOURCES_MAX).then_some(source);
         let source = sources.entry(key).or_default();

@@ -166,6 +166,9 @@ impl From<store::Error> for Error {
         match error {
             store::Error::Conflict(_) => Self::new(Kind::Conflict).because(detail),
             store::Error::Corrupt(_) => Self::new(Kind::DataCorrupt).because(detail),
+            store::Error::CommitUnknown { .. } => {
+                Self::new(Kind::DeadlinePassed).because(detail).retry_after(STORE_RETRY)
+            }
             _ => Self::new(Kind::StoreUnavailable).because(detail).retry_after(STORE_RETRY),
         }
     }

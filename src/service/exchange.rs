@@ -25,6 +25,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// …and the longest.
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
+/// The reason of attempts that were given up, unsent, because the process is about to end.
+const DRAINING: &str = "draining";
+
 /// A code in the hands of the only process that may send it.
 pub(super) struct Mint {
     pub(super) attempt: Attempt,
@@ -40,12 +43,30 @@ impl Services {
     pub(super) fn spawn_mint(&self, mint: Mint) {
         let services = self.clone();
         self.tasks.spawn(async move {
-            let id = mint.attempt.id;
+            let (id, act) = (mint.attempt.id, mint.act.clone());
             if let Err(failed) = services.mint(mint).await {
-                // What is open in the database stays open there, and recovery judges it.
-                error!(attempt.id = %id, "attempt {id} left open: {failed}");
+                error!(attempt.id = %id, "exchange broke off: {failed}");
+                services.leave_to_judgement(id, &act).await;
             }
         });
+    }
+
+    /// Settles an attempt whose task broke off: received, nothing was sent; armed, nobody knows.
+    async fn leave_to_judgement(&self, id: AttemptId, act: &Act) {
+        let mut wait = RETRY_FIRST;
+        while let Some(attempt) = self.attempt_of_claim(id).await {
+            let judge_at = attempt.received_at.plus(self.parts.timing.quiescence);
+            let (to, judge_at, outcome) = match attempt.state {
+                AttemptState::Received => (AttemptState::NotSent, None, Some(FlowOutcome::NotSent)),
+                AttemptState::Armed => (AttemptState::InDoubt, Some(judge_at), None),
+                _ => return,
+            };
+            match self.parts.store.settle(&attempt, to, "broke_off", judge_at, outcome, act).await {
+                Ok(()) => return,
+                Err(failed) => error!(attempt.id = %id, "attempt not settled yet: {failed}"),
+            }
+            wait = self.pause(wait).await;
+        }
     }
 
     /// The attempt of a claim that was, or may have been, committed; asks until the database says whether it is there.
@@ -64,6 +85,9 @@ impl Services {
 
     async fn mint(&self, mint: Mint) -> Result<()> {
         let Some(seen) = self.gate(&mint).await? else { return Ok(()) };
+        if self.tasks.is_closed() {
+            return self.settle(&mint, AttemptState::NotSent, DRAINING, None, Some(FlowOutcome::NotSent)).await;
+        }
         if !self.parts.store.arm(&mint.attempt, &seen, &mint.act).await? {
             let why = "changed_since_the_gate";
             return self.settle(&mint, AttemptState::Refused, why, None, Some(FlowOutcome::Busy)).await;
@@ -97,6 +121,10 @@ impl Services {
                 }
                 Ok(Verdict::Refused(Refusal::LivenessUnknown, _)) => {}
                 Err(unreadable) => warn!(attempt.id = %mint.attempt.id, "gate cannot decide: {unreadable}"),
+            }
+            if self.tasks.is_closed() {
+                self.settle(mint, AttemptState::NotSent, DRAINING, None, Some(FlowOutcome::NotSent)).await?;
+                return Ok(None);
             }
             if self.now().plus(wait) > give_up_at {
                 let outcome = Some(FlowOutcome::Unknown);
@@ -172,7 +200,8 @@ impl Services {
             return Ok(());
         };
         let expected = self.expected_email(mint.merchant).await?;
-        let named = probed.user.and_then(|user| user.email);
+        // An address that nobody has proved is anybody's: the invitation itself prefills the expected one.
+        let named = probed.user.filter(|user| user.state == "registered").and_then(|user| user.email);
         if let (Some(expected), Some(named)) = (expected, named)
             && expected.folded() == named.folded()
         {
@@ -225,7 +254,7 @@ impl Services {
         let mut wait = RETRY_FIRST;
         loop {
             match self.parts.store.keep_salvage(&mint.attempt, &sealed, &mint.act).await.map_err(super::Error::from) {
-                Err(failed) if failed.kind() == Kind::StoreUnavailable => {
+                Err(failed) if matches!(failed.kind(), Kind::StoreUnavailable | Kind::DeadlinePassed) => {
                     error!(attempt.id = %mint.attempt.id, "unreadable answer not kept yet: {failed}");
                     wait = self.pause(wait).await;
                 }
@@ -248,7 +277,7 @@ impl Services {
             let settled = self.parts.store.settle(&mint.attempt, to, why, judge_at, outcome, &mint.act).await;
             match settled.map_err(super::Error::from) {
                 Ok(()) => return Ok(()),
-                Err(failed) if failed.kind() == Kind::StoreUnavailable => {
+                Err(failed) if matches!(failed.kind(), Kind::StoreUnavailable | Kind::DeadlinePassed) => {
                     error!(attempt.id = %mint.attempt.id, "attempt not settled yet: {failed}");
                     wait = self.pause(wait).await;
                 }

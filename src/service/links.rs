@@ -37,7 +37,7 @@ impl Services {
 
     async fn confirm(&self, merchant: MerchantId, confirmation: &str, request: &Request, act: &Act) -> Result<Link> {
         match self.parts.store.earlier(request).await? {
-            Earlier::Same(id) => return self.link(LinkId::from_bytes(id)).await,
+            Earlier::Same(id) => return self.repeated(LinkId::from_bytes(id), act).await,
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}
         }
@@ -103,7 +103,7 @@ impl Services {
         act: &Act,
     ) -> Result<Link> {
         match self.parts.store.earlier(request).await? {
-            Earlier::Same(id) => return self.link(LinkId::from_bytes(id)).await,
+            Earlier::Same(id) => return self.repeated(LinkId::from_bytes(id), act).await,
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}
         }
@@ -112,6 +112,14 @@ impl Services {
         }
         self.parts.store.resolve_link(&link, resolution, Some(request), act, reason.as_str()).await?;
         self.link(link.id).await
+    }
+
+    /// What a request that was carried out before gets, on record like the first time.
+    async fn repeated(&self, id: LinkId, act: &Act) -> Result<Link> {
+        let link = self.link(id).await?;
+        let event = act.event(EventKind::LinkRequested, self.now()).merchant(link.merchant).link(id).reason("repeated");
+        self.parts.auditor.record(event).await?;
+        Ok(link)
     }
 
     async fn link(&self, id: LinkId) -> Result<Link> {

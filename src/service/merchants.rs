@@ -172,12 +172,15 @@ impl Services {
         Ok(MerchantView { merchant, links, open_attempt, next_action })
     }
 
+    /// The version as it is shown: one whose life is over by the clock is expired.
+    pub(super) fn by_the_clock(&self, version: Version) -> Version {
+        Version { liveness: version.liveness.at(version.expires_at, self.now()), ..version }
+    }
+
     pub(super) async fn view_link(&self, link: &Link) -> Result<LinkView> {
         let connection = self.parts.store.connection(link.connection).await?;
         let connection = connection.ok_or_else(|| Error::internal("a link without its connection"))?;
-        let now = self.now();
-        let head = self.parts.store.head(connection.id).await?;
-        let head = head.map(|head| Version { liveness: head.liveness.at(head.expires_at, now), ..head });
+        let head = self.parts.store.head(connection.id).await?.map(|head| self.by_the_clock(head));
         let shared = self.is_shared(link).await?;
         Ok(LinkView { link: link.clone(), subject: connection.subject, head, shared })
     }

@@ -193,7 +193,12 @@ impl Services {
             &content(wanted).each_ref().map(Vec::as_slice),
         );
         match self.parts.store.earlier(&request).await? {
-            Earlier::Same(id) => return self.invited(InvitationId::from_bytes(id)).await,
+            Earlier::Same(id) => {
+                let mut event = act.event(EventKind::AuthorizationRequested, self.now()).reason("repeated");
+                event.merchant = known.as_ref().map(|merchant| merchant.id);
+                self.parts.auditor.record(event).await?;
+                return self.invited(InvitationId::from_bytes(id)).await;
+            }
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}
         }

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::Services;
 use super::error::{Error, Kind, Result};
 use crate::domain::ambient::Timestamp;
-use crate::domain::id::ConnectionId;
+use crate::domain::id::{ConnectionId, TokenVersion};
 use crate::domain::name::Subject;
 use crate::domain::secret::AccessToken;
 use crate::domain::token::{Finding, Liveness, Version};
@@ -22,8 +22,16 @@ pub struct Probes {
     flights: Mutex<HashMap<ConnectionId, Weak<Flight>>>,
 }
 
-/// What the last probe of a connection found, and when; held while one is under way.
-type Flight = tokio::sync::Mutex<Option<(Timestamp, Finding)>>;
+/// What the last probe of a connection found; held while one is under way.
+type Flight = tokio::sync::Mutex<Option<Found>>;
+
+/// What a probe found of which version, and when the provider was asked for it last.
+#[derive(Clone, Copy)]
+struct Found {
+    version: TokenVersion,
+    asked_at: Timestamp,
+    finding: Finding,
+}
 
 impl Probes {
     fn flight(&self, connection: ConnectionId) -> Arc<Flight> {
@@ -46,6 +54,17 @@ pub(super) struct Probed {
     /// The user, if the provider named it.
     pub(super) user: Option<User>,
 }
+
+/// What a probe observed, and when it asked the provider last.
+struct Observation {
+    asked_at: Timestamp,
+    finding: Finding,
+    liveness: Option<Liveness>,
+    user: Option<User>,
+}
+
+/// How many other live tokens serve as control before another kind of call may.
+const CONTROLS_MAX: u32 = 3;
 
 /// What one `/user` call said.
 enum Word {
@@ -73,49 +92,53 @@ impl Services {
         let mut last = flight.lock().await;
         let head = self.parts.store.head(connection).await?;
         let head = head.ok_or_else(|| Error::internal("a connection without a head was probed"))?;
-        if let Some((_, finding)) = last.filter(|(found_at, _)| *found_at > asked_at) {
-            // Somebody asked while we waited; their answer is younger than our question.
-            return Ok(Probed { finding, version: head, user: None });
+        // Somebody may have asked while we waited: good for the same version, if their question is younger than ours; death is final.
+        if let Some(found) = last.filter(|found| found.version == head.number)
+            && (found.asked_at >= asked_at || (found.finding == Finding::Dead && head.liveness == Liveness::Dead))
+        {
+            return Ok(Probed { finding: found.finding, version: head, user: None });
         }
         let subject = self.subject_of(connection).await?;
         let token = self.open_token(&head, &subject).await?;
-        let (finding, liveness, user) = self.find(connection, &subject, &token).await?;
+        let Observation { asked_at, finding, liveness, user } = self.find(connection, &subject, &token).await?;
         let version = match liveness {
             Some(liveness) => {
                 info!(connection.id = %connection, version = %head.number, "probe found {}", liveness.as_str());
-                self.parts.store.record_liveness(connection, head.number, liveness, "probe", act).await?
+                self.parts.store.record_liveness(connection, head.number, liveness, "probe", asked_at, act).await?
             }
             None => head,
         };
-        *last = Some((self.now(), finding));
+        *last = Some(Found { version: version.number, asked_at, finding });
         Ok(Probed { finding, version, user })
     }
 
     /// dead is what the provider declares twice, some seconds apart, while it answers another call sensibly in between.
-    async fn find(
-        &self,
-        connection: ConnectionId,
-        subject: &Subject,
-        token: &AccessToken,
-    ) -> Result<(Finding, Option<Liveness>, Option<User>)> {
+    async fn find(&self, connection: ConnectionId, subject: &Subject, token: &AccessToken) -> Result<Observation> {
+        let mut asked_at = self.now();
+        let seen = |asked_at, finding, liveness| Observation { asked_at, finding, liveness, user: None };
         match self.word(subject, token).await {
-            Word::Alive(user) => return Ok((Finding::Alive, Some(Liveness::Live), Some(user))),
-            Word::InsufficientScope => {
-                return Ok((Finding::InsufficientScope, Some(Liveness::InsufficientScope), None));
+            Word::Alive(user) => {
+                return Ok(Observation { user: Some(user), ..seen(asked_at, Finding::Alive, Some(Liveness::Live)) });
             }
-            Word::Doubtful => return Ok((Finding::Unknown, Some(Liveness::Suspect), None)),
-            Word::Silence => return Ok((Finding::Unknown, None, None)),
+            Word::InsufficientScope => {
+                return Ok(seen(asked_at, Finding::InsufficientScope, Some(Liveness::InsufficientScope)));
+            }
+            Word::Doubtful => return Ok(seen(asked_at, Finding::Unknown, Some(Liveness::Suspect))),
+            Word::Silence => return Ok(seen(asked_at, Finding::Unknown, None)),
             Word::Dead => {}
         }
         self.parts.clock.sleep(self.parts.timing.death_confirmation).await;
         if !self.control(connection).await? {
             warn!(connection.id = %connection, "token said to be dead, but the control call failed too");
-            return Ok((Finding::Unknown, Some(Liveness::Suspect), None));
+            return Ok(seen(asked_at, Finding::Unknown, Some(Liveness::Suspect)));
         }
+        asked_at = self.now();
         Ok(match self.word(subject, token).await {
-            Word::Dead => (Finding::Dead, Some(Liveness::Dead), None),
-            Word::Alive(user) => (Finding::Alive, Some(Liveness::Live), Some(user)),
-            _ => (Finding::Unknown, Some(Liveness::Suspect), None),
+            Word::Dead => seen(asked_at, Finding::Dead, Some(Liveness::Dead)),
+            Word::Alive(user) => {
+                Observation { user: Some(user), ..seen(asked_at, Finding::Alive, Some(Liveness::Live)) }
+            }
+            _ => seen(asked_at, Finding::Unknown, Some(Liveness::Suspect)),
         })
     }
 
@@ -135,18 +158,20 @@ impl Services {
         }
     }
 
-    /// Whether the provider answers sensibly right now: another connection's token, if one is live, else a second kind of call.
+    /// Whether the provider answers sensibly right now: another connection's token that was live lately is accepted. Where there are
+    /// too few others to tell an outage from their own deaths, a second kind of call will do.
     async fn control(&self, connection: ConnectionId) -> Result<bool> {
-        if let Some(other) = self.parts.store.live_connection_other_than(connection).await?
-            && let Some(head) = self.parts.store.head(other).await?
-        {
-            let subject = self.subject_of(other).await?;
+        let others = self.parts.store.live_connections_other_than(connection, CONTROLS_MAX).await?;
+        for other in &others {
+            let Some(head) = self.parts.store.head(*other).await? else { continue };
+            let subject = self.subject_of(*other).await?;
             let token = self.open_token(&head, &subject).await?;
             if matches!(self.word(&subject, &token).await, Word::Alive(_)) {
                 return Ok(true);
             }
         }
-        Ok(self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))
+        let too_few = u32::try_from(others.len()).is_ok_and(|others| others < CONTROLS_MAX);
+        Ok(too_few && self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))
     }
 
     async fn subject_of(&self, connection: ConnectionId) -> Result<Subject> {

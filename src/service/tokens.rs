@@ -206,13 +206,15 @@ impl Services {
                 if head.liveness == Liveness::Live {
                     self.parts
                         .store
-                        .record_liveness(connection, head.number, Liveness::Suspect, "report", &act)
+                        .record_liveness(connection, head.number, Liveness::Suspect, "report", self.now(), &act)
                         .await?;
                 }
                 let probed = self.probe(connection, &act).await?;
-                Ok(Reported { result, head: probed.version, finding: Some(probed.finding) })
+                Ok(Reported { result, head: self.by_the_clock(probed.version), finding: Some(probed.finding) })
             }
-            ReportResult::NewerVersion | ReportResult::NotAboutToken => Ok(Reported { result, head, finding: None }),
+            ReportResult::NewerVersion | ReportResult::NotAboutToken => {
+                Ok(Reported { result, head: self.by_the_clock(head), finding: None })
+            }
         }
     }
 
@@ -236,7 +238,7 @@ impl Services {
         let request = self.request(call, request_id, "VerifyToken", &[merchant.id.as_bytes()]);
         self.note_once(&request, head.connection.id, event, &act).await?;
         let probed = self.probe(head.connection.id, &act).await?;
-        Ok((probed.version, probed.finding))
+        Ok((self.by_the_clock(probed.version), probed.finding))
     }
 
     /// Notes a request with its event, once: the same request again is carried out again, for a probe is harmless, and its answer
@@ -267,7 +269,7 @@ impl Services {
                     (known.connection, known.number) == (version.connection, version.number)
                 });
                 if !known {
-                    versions.push((version, is_head));
+                    versions.push((self.by_the_clock(version), is_head));
                 }
             }
         }

@@ -77,7 +77,7 @@ const KEYS_AFTER: &str = "SELECT connection_id, version FROM token_versions \
 const LIVE_ELSEWHERE: &str = "SELECT c.id FROM connections c \
                               JOIN token_versions v ON v.connection_id = c.id AND v.version = c.head_version \
                               WHERE c.id <> $1 AND v.liveness = 'live' \
-                              ORDER BY v.evidence_at_us DESC LIMIT 1";
+                              ORDER BY v.evidence_at_us DESC LIMIT $2";
 const LAST_VERSION: &str =
     "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM token_versions WHERE connection_id = $1";
 const INSERT: &str = "INSERT INTO token_versions (connection_id, version, issued_kind, cause, attempt_id, fingerprint, stored_at_us, mac, \
@@ -274,20 +274,24 @@ impl Store {
             .collect()
     }
 
-    /// Another connection whose head was live when last looked at, the most recent evidence first: a control for probes.
+    /// At most `limit` other connections whose heads were live when last looked at, the most recent evidence first: controls for
+    /// probes.
     ///
     /// # Errors
     /// As every read of the database.
-    pub async fn live_connection_other_than(&self, connection: ConnectionId) -> Result<Option<ConnectionId>> {
-        let row: Option<(Vec<u8>,)> = on_db!(read self, pool => sqlx::query_as(LIVE_ELSEWHERE)
+    pub async fn live_connections_other_than(&self, connection: ConnectionId, limit: u32) -> Result<Vec<ConnectionId>> {
+        let rows: Vec<(Vec<u8>,)> = on_db!(read self, pool => sqlx::query_as(LIVE_ELSEWHERE)
             .bind(&connection.as_bytes()[..])
-            .fetch_optional(pool)
+            .bind(i64::from(limit))
+            .fetch_all(pool)
             .await)?;
-        row.map(|(id,)| Ok(ConnectionId::from_bytes(blob(&id, "connection id")?))).transpose()
+        rows.iter().map(|(id,)| Ok(ConnectionId::from_bytes(blob(id, "connection id")?))).collect()
     }
 
-    /// Notes what is known of a version's liveness, and returns the version as it is then. Of a version that was superseded since
-    /// the evidence was taken nothing is noted: what revoked it is the younger fact.
+    /// Notes what was observed of a version's liveness at that moment, and returns the version as it is known then.
+    ///
+    /// Nothing is noted of a version that was superseded since, of life that was seen before a younger doubt, and of a mere doubt
+    /// about a version that is known to be dead, expired or lacking a scope.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when there is no such version.
@@ -297,6 +301,7 @@ impl Store {
         version: TokenVersion,
         liveness: Liveness,
         evidence: &str,
+        observed_at: Timestamp,
         act: &Act,
     ) -> Result<Version> {
         transaction!(self, "record_liveness", tx => {
@@ -311,11 +316,15 @@ impl Store {
                 .bind(&connection.as_bytes()[..])
                 .fetch_optional(conn)
                 .await)?;
-            if head != Some((i64::from(version.0),)) {
+            let is_superseded = head != Some((i64::from(version.0),));
+            let is_outdated = liveness == Liveness::Live && before.evidence_at > observed_at;
+            let is_weaker =
+                liveness == Liveness::Suspect && !matches!(before.liveness, Liveness::Live | Liveness::Suspect);
+            if is_superseded || is_outdated || is_weaker {
                 return Ok((before, Vec::new()));
             }
-            let event = set_liveness(tx, &before, liveness, evidence, act, now).await?;
-            let after = Version { liveness, evidence: evidence.to_owned(), evidence_at: now, ..before };
+            let event = set_liveness(tx, &before, liveness, (evidence, observed_at), act, now).await?;
+            let after = Version { liveness, evidence: evidence.to_owned(), evidence_at: observed_at, ..before };
             Ok((after, vec![event]))
         })
     }
@@ -452,7 +461,7 @@ impl Store {
         if before.liveness == Liveness::Dead {
             return Ok(None);
         }
-        set_liveness(tx, &before, Liveness::Dead, "superseded", act, now).await.map(Some)
+        set_liveness(tx, &before, Liveness::Dead, ("superseded", now), act, now).await.map(Some)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the last step of one transaction")]
@@ -562,14 +571,14 @@ async fn set_liveness(
     tx: &mut Tx<'_>,
     before: &Version,
     liveness: Liveness,
-    evidence: &str,
+    (evidence, observed_at): (&str, Timestamp),
     act: &Act,
     now: Timestamp,
 ) -> Result<Event> {
     on_tx!(tx, conn => sqlx::query(SET_LIVENESS)
         .bind(liveness.as_str())
         .bind(evidence)
-        .bind(now.as_micros())
+        .bind(observed_at.as_micros())
         .bind(&before.connection.as_bytes()[..])
         .bind(i64::from(before.number.0))
         .execute(conn)

@@ -1,5 +1,8 @@
 //! The store on a real file, with toy keys.
 
+mod altered;
+mod business;
+
 use std::path::Path;
 use std::time::Duration;
 

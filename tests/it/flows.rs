@@ -3,6 +3,8 @@
 //! Each test looks at the end state where it counts: at the provider (which token is live there, how often it was asked), in the API
 //! and in the trail, which every test verifies at its end.
 
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "test support")]
+
 mod doubled;
 mod doubt;
 mod ends;

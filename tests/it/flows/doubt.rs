@@ -1,6 +1,7 @@
 //! Outcomes nobody knows: a state of their own, never retried, judged when nothing more can happen (M4).
 
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use strongroom::domain::ambient::Clock as _;
 use strongroom::v1::{AttemptState, Liveness, NextAction};
 use tonic::Code;
@@ -223,4 +224,27 @@ async fn an_attempt_in_doubt_is_not_judged_by_another_merchants_token() {
     assert!(stage.works_there(&stage.read("shop-1").await.unwrap().access_token).await);
     let settled = stage.settlements().await;
     assert_eq!(settled, ["committed", "committed", "in_doubt", "lost"]);
+}
+
+#[tokio::test]
+async fn a_merchant_whose_token_cannot_be_opened_holds_up_no_other() {
+    let stage = Stage::new().await;
+    let (ann, bob) = (stage.person("ann").await, stage.person("bob").await);
+    stage.connect_and_die("shop-1", &ann).await;
+    stage.fault(json!({ "path": "/oauth2/token", "kind": "lose_before", "times": 2 })).await;
+    for (shop, person) in [("shop-1", &ann), ("shop-2", &bob)] {
+        let browser = stage.browser();
+        let callback = browser.granted(&stage.invite(shop).await, person).await;
+        let status = browser.call_back(&callback).await;
+        assert_eq!(stage.while_time_passes(browser.wait(&status)).await.title, "We are waiting for certainty");
+    }
+    let mut intruder = sqlx::SqliteConnection::connect(&stage.site().dev().database).await.unwrap();
+    sqlx::query("UPDATE token_secrets SET ciphertext = zeroblob(200)").execute(&mut intruder).await.unwrap();
+    intruder.close().await.unwrap();
+
+    stage.advance(AFTER_QUIESCENCE_S).await;
+    stage.wait_until_settled("shop-2").await;
+    stage.wait_for_attempt("shop-1", AttemptState::InDoubt).await;
+    assert_eq!(reason(stage.start(stage.order("shop-1", "")).await).1, "ATTEMPT_UNRESOLVED");
+    assert_eq!(stage.settlements().await, ["committed", "in_doubt", "in_doubt", "lost"]);
 }

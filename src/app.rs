@@ -228,9 +228,15 @@ impl Running {
         }
     }
 
+    /// Resolves when the service cannot go on: a server ended that nobody told to.
+    pub async fn ended(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Stops accepting, lets calls under way finish, waits for every mint that is armed, closes the read trail and the database.
     pub async fn stop(mut self) {
         self.serving.send_replace(false);
+        self.services.begin_to_drain();
         self.stop.cancel();
         let calls = async { while self.servers.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, calls).await.is_err() {
@@ -238,7 +244,6 @@ impl Running {
             self.servers.shutdown().await;
         }
         self.services.drain().await;
-        drop(self.services);
         if self.writer.await.is_err() {
             error!("the audit writer ended badly; the next start closes its trail");
         }

@@ -13,7 +13,7 @@ use strongroom::demo::{self, Site, SiteOptions};
 #[cfg(feature = "sandbox")]
 use strongroom::sandbox::{Options, Sandbox};
 use strongroom::{cli, telemetry};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[cfg(feature = "sandbox")]
 /// What `dev` and `sandbox` log.
@@ -147,15 +147,18 @@ async fn serve(path: &Path) -> Result<(), Failure> {
     };
     telemetry::init(format, &config.log.filter)?;
     let running = app::start(&config, &Surroundings::of_this_machine(), Listeners::bind(&config).await?).await?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
+    let mut signals = Signals::new()?;
+    let told = loop {
         tokio::select! {
-            asked = asked_to_end() => { asked?; break }
-            _ = hangup.recv() => running.reload().await,
+            told = signals.next() => match told {
+                Told::End => break true,
+                Told::Reload => running.reload().await,
+            },
+            () = running.ended() => break false,
         }
-    }
+    };
     running.stop().await;
-    Ok(())
+    if told { Ok(()) } else { Err("a server ended; see the log".into()) }
 }
 
 async fn migrate(path: &Path) -> Result<(), Failure> {
@@ -164,12 +167,35 @@ async fn migrate(path: &Path) -> Result<(), Failure> {
     say(&format!("schema version {from} -> {to}\n"))
 }
 
-/// Resolves when the process is told to end.
-async fn asked_to_end() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
+/// What the process was told.
+enum Told {
+    End,
+    Reload,
+}
+
+/// What the process may be told; made once, so that nothing told meanwhile is lost.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Resolves with the next thing the process is told.
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.hangup.recv() => Told::Reload,
+        }
     }
 }
 
@@ -225,12 +251,9 @@ async fn develop(dir: PathBuf) -> Result<(), Failure> {
         "ready: gRPC at {}, pages at {}, sandbox at {}; see dev.json\n",
         dev.grpc.address, dev.public_http, dev.sandbox.ui
     ))?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            asked = asked_to_end() => { asked?; break }
-            _ = hangup.recv() => site.reload().await,
-        }
+    let mut signals = Signals::new()?;
+    while let Told::Reload = signals.next().await {
+        site.reload().await;
     }
     site.close().await;
     Ok(())
@@ -241,7 +264,8 @@ async fn sandbox(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> R
     telemetry::init(telemetry::Format::Text, FILTER)?;
     let sandbox = Sandbox::start(Options::alone(listen, dir, time_scale)).await?;
     say(&format!("{}\n", serde_json::to_string(sandbox.endpoints())?))?;
-    asked_to_end().await?;
+    let mut signals = Signals::new()?;
+    while let Told::Reload = signals.next().await {}
     sandbox.stop().await;
     Ok(())
 }

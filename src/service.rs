@@ -133,17 +133,26 @@ impl Services {
         Self { parts: Arc::new(parts), probes: Arc::default(), doorman: Arc::default(), tasks: TaskTracker::new() }
     }
 
-    /// Waits until every task that may not be abandoned is over. No new ones are begun from here on.
+    /// From here on no exchange is armed: what has not left yet is given up, unsent.
+    pub fn begin_to_drain(&self) {
+        self.tasks.close();
+    }
+
+    /// Waits until every task that may not be abandoned is over, then takes no more events.
     pub async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        self.parts.auditor.close();
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and the audit takes events.
     ///
     /// # Errors
     /// [`Kind::StoreUnavailable`] when it does not.
     pub async fn health(&self) -> Result<()> {
+        if !self.parts.auditor.is_open() {
+            return Err(Error::new(Kind::StoreUnavailable).because("audit writer is gone"));
+        }
         Ok(self.parts.store.health().await?)
     }
 

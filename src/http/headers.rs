@@ -1,6 +1,7 @@
 //! What every answer carries: nothing loads from elsewhere, nothing is kept, nothing leaks by `Referer`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -16,6 +17,8 @@ pub(super) const URI_BYTES_MAX: usize = 8 * 1024;
 /// Longest body taken: our one form has no fields.
 pub(super) const BODY_BYTES_MAX: usize = 8 * 1024;
 
+/// Longest request, its body included: nothing here asks anybody but our own database.
+const REQUEST_MAX: Duration = Duration::from_secs(20);
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
@@ -49,7 +52,10 @@ pub(super) async fn around(State(policy): State<Arc<HeaderValue>>, request: Requ
     let method = request.method().clone();
     let mut response = match refusal(&request) {
         Some(status) => pages::limit(status),
-        None => next.run(request).await,
+        None => match tokio::time::timeout(REQUEST_MAX, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => pages::limit(StatusCode::REQUEST_TIMEOUT),
+        },
     };
     // The template, never the URI: it carries capabilities, codes and states.
     let route = template.as_ref().map_or("(none)", MatchedPath::as_str);

@@ -8,9 +8,9 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 
 use super::Peer;
@@ -28,17 +28,18 @@ pub async fn serve<C>(
 ) where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let connections = TaskTracker::new();
+    // Dropped with this future, so that nobody outlives a server that is cut off.
+    let mut connections = JoinSet::new();
     loop {
         let next = tokio::select! {
             next = incoming.next() => next,
+            Some(_ended) = connections.join_next() => continue,
             () = stop.cancelled() => None,
         };
         let Some((connection, address)) = next else { break };
         connections.spawn(converse(connection, Peer(Some(address)), router.clone(), stop.clone()));
     }
-    connections.close();
-    connections.wait().await;
+    while connections.join_next().await.is_some() {}
 }
 
 async fn converse<C>(connection: C, peer: Peer, router: Router, stop: CancellationToken)

@@ -18,6 +18,9 @@ pub(super) struct Plan {
     pub(super) path: String,
     /// What goes wrong.
     pub(super) kind: Kind,
+    /// Only calls with a token of this user; without, any call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) user_id: Option<u64>,
     /// How many calls it hits.
     #[serde(default = "once")]
     pub(super) times: u64,
@@ -141,10 +144,13 @@ impl Faults {
         Ok(id)
     }
 
-    /// The oldest fault with something left for this call; counts it.
-    pub(super) fn take(&mut self, call: &str) -> Option<Effect> {
-        let is_due =
-            |fault: &&mut Fault| (fault.plan.path == call || fault.plan.path == "*") && fault.fired < fault.plan.times;
+    /// The oldest fault with something left for this call, made with a token of this user; counts it.
+    pub(super) fn take(&mut self, call: &str, user_id: Option<u64>) -> Option<Effect> {
+        let is_due = |fault: &&mut Fault| {
+            (fault.plan.path == call || fault.plan.path == "*")
+                && (fault.plan.user_id.is_none() || fault.plan.user_id == user_id)
+                && fault.fired < fault.plan.times
+        };
         let fault = self.by_id.values_mut().find(is_due)?;
         fault.fired = fault.fired.saturating_add(1);
         fault.effect.clone()
@@ -210,13 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_one_user_spares_the_others() {
+        let mut faults = Faults::default();
+        faults.add(plan(r#"{"path": "/user", "kind": "lose_after", "user_id": 7}"#)).unwrap();
+        assert!(faults.take("/user", None).is_none());
+        assert!(faults.take("/user", Some(8)).is_none());
+        assert!(matches!(faults.take("/user", Some(7)), Some(Effect::LoseAfter)));
+    }
+
+    #[test]
     fn a_fault_fires_as_often_as_it_says_and_only_on_its_path() {
         let mut faults = Faults::default();
         faults.add(plan(r#"{"path": "/v2/oauth2/token/", "kind": "lose_after", "times": 2}"#)).unwrap();
-        assert!(faults.take("/user").is_none());
-        assert!(matches!(faults.take("/oauth2/token"), Some(Effect::LoseAfter)));
-        assert!(matches!(faults.take("/oauth2/token"), Some(Effect::LoseAfter)));
-        assert!(faults.take("/oauth2/token").is_none());
+        assert!(faults.take("/user", None).is_none());
+        assert!(matches!(faults.take("/oauth2/token", None), Some(Effect::LoseAfter)));
+        assert!(matches!(faults.take("/oauth2/token", None), Some(Effect::LoseAfter)));
+        assert!(faults.take("/oauth2/token", None).is_none());
         assert_eq!(serde_json::to_value(faults.list()).unwrap()[0]["fired"], 2);
         assert_eq!((faults.clear(), faults.list().len()), (1, 0));
     }

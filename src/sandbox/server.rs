@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::faults::{Effect, Failure, call_name};
-use super::hash::prefix;
+use super::hash::{prefix, sha256};
+use super::parameters::bearer;
 use super::protocol::{ApiError, BODY_MAX, VERSION_DEFAULT};
 use super::state::{Call, Event};
 use super::world::{Core, Facts, Media, Outcome, Reply, Request, World};
@@ -122,7 +123,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Answers a request below `/v2/`, with the fault that is due, if any.
 async fn play(core: Arc<Core>, request: Request) -> Result<Response<Body>, Dropped> {
-    let effect = core.lock().faults.take(&request.call);
+    let effect = {
+        let mut world = core.lock();
+        let token = bearer(&request.headers).map(sha256);
+        let user_id = token.and_then(|token| world.state.token(&token)).map(|token| token.user_id);
+        world.faults.take(&request.call, user_id)
+    };
     match &effect {
         Some(Effect::DelayBefore(delay)) => SystemClock.sleep(*delay).await,
         Some(Effect::LoseBefore) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::error::{Error, Kind, Result};
@@ -23,6 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Auditor {
     queue: mpsc::Sender<Entry>,
+    closing: CancellationToken,
 }
 
 struct Entry {
@@ -37,10 +39,22 @@ impl std::fmt::Debug for Entry {
 }
 
 impl Auditor {
-    /// Starts the writer on a trail. It ends, and closes the trail, when the last handle is gone.
+    /// Starts the writer on a trail. It ends, and closes the trail, when it is told to or the last handle is gone.
     pub fn start(store: Arc<Store>, trail: ReadTrail) -> (Self, JoinHandle<()>) {
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
-        (Self { queue }, tokio::spawn(write(store, trail, entries)))
+        let closing = CancellationToken::new();
+        let writer = tokio::spawn(write(store, trail, entries, closing.clone()));
+        (Self { queue, closing }, writer)
+    }
+
+    /// Takes no more events; what is queued is written, then the trail is closed.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Whether events are taken.
+    pub fn is_open(&self) -> bool {
+        !self.queue.is_closed()
     }
 
     /// Records the event; returns when it is durable.
@@ -64,9 +78,25 @@ impl Auditor {
     }
 }
 
-async fn write(store: Arc<Store>, mut trail: ReadTrail, mut entries: mpsc::Receiver<Entry>) {
+async fn write(
+    store: Arc<Store>,
+    mut trail: ReadTrail,
+    mut entries: mpsc::Receiver<Entry>,
+    closing: CancellationToken,
+) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    while entries.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    loop {
+        let taken = tokio::select! {
+            taken = entries.recv_many(&mut batch, BATCH_MAX) => taken,
+            // What is queued by now still comes out; then there is nothing more.
+            () = closing.cancelled(), if !entries.is_closed() => {
+                entries.close();
+                continue;
+            }
+        };
+        if taken == 0 {
+            break;
+        }
         let (events, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|entry| (entry.event, entry.durable)).unzip();
         let written = store.append_reads(&mut trail, events).await.map(|_| ()).map_err(Error::from);
         if let Err(unwritten) = &written {

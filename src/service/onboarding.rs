@@ -159,8 +159,9 @@ impl Services {
         let resource = Resource::Merchant { id: known.as_ref().map(|merchant| merchant.id), labels };
         let policy = self.policy();
         let Ok(grant) = policy.authorize::<OnboardMerchant>(&call.caller, &resource, self.now()) else {
+            // The same answer whether it exists or not, unless the caller may know.
             let may_know =
-                known.is_none() || policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()).is_ok();
+                known.is_some() && policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()).is_ok();
             let error = if may_know { Kind::PermissionDenied } else { Kind::NotFound };
             return Err(self.deny(call, KIND, known.map(|merchant| merchant.id), error).await);
         };

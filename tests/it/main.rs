@@ -1,6 +1,6 @@
 //! Everything that needs more than one module: one binary, because each would link the whole stack again.
 
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "test support")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "test support")]
 
 mod authz;
 mod demo;

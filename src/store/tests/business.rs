@@ -35,6 +35,7 @@ store_suite! {
     activating_a_link_closes_the_one_beside_it,
     a_request_is_remembered_with_its_content,
     what_is_known_of_a_version_is_recorded_and_nothing_else_changes,
+    nothing_is_recorded_of_a_version_that_was_superseded,
     a_control_for_probes_is_another_live_head,
     a_head_is_found_by_every_name_of_its_owner,
     every_change_leaves_exactly_its_events,
@@ -412,7 +413,11 @@ async fn what_is_known_of_a_version_is_recorded_and_nothing_else_changes(bench: 
     for liveness in Liveness::ALL {
         let known = bench.events().await.len();
         let act = Act::system();
-        let after = bench.store.record_liveness(connection, TokenVersion(1), liveness, "probe", &act).await.unwrap();
+        let after = bench
+            .store
+            .record_liveness(connection, TokenVersion(1), liveness, "probe", bench.store.clock.now(), &act)
+            .await
+            .unwrap();
         assert_eq!((after.liveness, after.evidence.as_str()), (liveness, "probe"));
         assert_eq!(bench.store.head(connection).await.unwrap().unwrap(), after);
         let unchanged = crate::domain::token::Version {
@@ -426,8 +431,33 @@ async fn what_is_known_of_a_version_is_recorded_and_nothing_else_changes(bench: 
         assert_eq!(kinds(&events[known..]), [EventKind::LivenessChanged]);
         assert_eq!(events[known].reason.as_deref(), Some(liveness.as_str()));
     }
-    let none = bench.store.record_liveness(connection, TokenVersion(2), Liveness::Dead, "probe", &Act::system()).await;
+    let now = bench.store.clock.now();
+    let record = async |version, liveness, observed_at| {
+        let act = Act::system();
+        bench.store.record_liveness(connection, TokenVersion(version), liveness, "probe", observed_at, &act).await
+    };
+    let none = record(2, Liveness::Dead, now).await;
     assert!(matches!(none, Err(Error::Corrupt(_))), "{none:?}");
+
+    // A doubt is less than a death; life seen before a doubt is older than it.
+    let known = bench.events().await.len();
+    let kept = record(1, Liveness::Suspect, now).await.unwrap();
+    assert_eq!(kept.liveness, Liveness::InsufficientScope);
+    let kept = record(1, Liveness::Live, kept.evidence_at.minus(std::time::Duration::from_secs(1))).await.unwrap();
+    assert_eq!(kept.liveness, Liveness::InsufficientScope);
+    assert_eq!(bench.events().await.len(), known);
+    assert_eq!(record(1, Liveness::Live, now).await.unwrap().liveness, Liveness::Live);
+}
+
+async fn nothing_is_recorded_of_a_version_that_was_superseded(bench: Bench) {
+    let shop = bench.shop("shop-1").await;
+    let connection = bench.connect(&shop, "100").await.connection.id;
+    bench.connect(&shop, "100").await;
+    let now = bench.store.clock.now();
+    let act = Act::system();
+    let kept =
+        bench.store.record_liveness(connection, TokenVersion(1), Liveness::Live, "probe", now, &act).await.unwrap();
+    assert_eq!((kept.liveness, kept.evidence.as_str()), (Liveness::Dead, "superseded"));
 }
 
 async fn a_control_for_probes_is_another_live_head(bench: Bench) {
@@ -437,9 +467,10 @@ async fn a_control_for_probes_is_another_live_head(bench: Bench) {
         connections.push(bench.connect(&shop, subject).await.connection.id);
     }
     let [first, second, third] = connections[..] else { panic!("three connections") };
-    let control = async || bench.store.live_connection_other_than(first).await.unwrap();
+    let control = async || bench.store.live_connections_other_than(first, 1).await.unwrap().first().copied();
     let record = async |connection, liveness| {
-        bench.store.record_liveness(connection, TokenVersion(1), liveness, "probe", &Act::system()).await.unwrap();
+        let (now, act) = (bench.store.clock.now(), Act::system());
+        bench.store.record_liveness(connection, TokenVersion(1), liveness, "probe", now, &act).await.unwrap();
     };
     assert_eq!(control().await, Some(third), "the newest evidence");
     record(second, Liveness::Live).await;

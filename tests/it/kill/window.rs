@@ -40,7 +40,10 @@ pub(super) enum Processing {
 
 /// Has the product believe that a living token is dead. Lasts until the kill.
 pub(super) async fn slander(dev: &Dev, shop: &mut Shop) {
-    let lie = json!({ "path": "/user", "kind": "status", "status": 401, "error_code": 1011, "times": 1000 });
+    let user: u64 = shop.subject.parse().unwrap();
+    let lie = json!({
+        "path": "/user", "user_id": user, "kind": "status", "status": 401, "error_code": 1011, "times": 1000
+    });
     dev.tell("/faults", lie).await;
     shop.report(dev, Standing::Slandered).await;
     assert!(is_live(dev, &shop.newest().token).await);

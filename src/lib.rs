@@ -54,7 +54,7 @@
 //! * **M4** An unknown outcome is a state (`in_doubt`), not an error: never retried; resolved by quiescence and probing. A late answer is
 //!   never dropped: it is kept as a candidate and ordered by probing. No head is called live while an attempt that could hit it is
 //!   armed or in doubt. *Not built yet: late answers cannot arrive in one process that waits longer than the provider works, so there
-//!   are no candidates; heads are suspect while their merchant's attempt is in doubt, not yet while it is armed.*
+//!   are no candidates. While an attempt is armed its head keeps what was known before, until something new is learnt.*
 //! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is
 //!   exchanged; the code itself is never stored.
 //! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered sensibly in

@@ -32,6 +32,7 @@ pub(in crate::store) const STATEMENTS: &[&str] = &[
     LAST_VERSION,
     INSERT,
     INSERT_SECRET,
+    DOUBTS,
     HEAD_VERSION,
     SET_HEAD,
     SET_LIVENESS,
@@ -85,6 +86,9 @@ const INSERT: &str = "INSERT INTO token_versions (connection_id, version, issued
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7)";
 const INSERT_SECRET: &str =
     "INSERT INTO token_secrets (connection_id, version, epoch, salt, ciphertext) VALUES ($1, $2, $3, $4, $5)";
+const DOUBTS: &str = "SELECT COUNT(*) FROM attempts a JOIN links l ON l.merchant_id = a.merchant_id \
+                      WHERE l.connection_id = $1 AND l.state <> 'closed' \
+                      AND (a.state = 'armed' OR (a.state = 'in_doubt' AND a.judge_at_us > $2))";
 const HEAD_VERSION: &str = "SELECT head_version FROM connections WHERE id = $1";
 const SET_HEAD: &str = "UPDATE connections SET head_version = $1, mac = $2 WHERE id = $3";
 const SET_LIVENESS: &str = "UPDATE token_versions SET liveness = $1, evidence = $2, evidence_at_us = $3 \
@@ -291,7 +295,8 @@ impl Store {
     /// Notes what was observed of a version's liveness at that moment, and returns the version as it is known then.
     ///
     /// Nothing is noted of a version that was superseded since, of life that was seen before a younger doubt, and of a mere doubt
-    /// about a version that is known to be dead, expired or lacking a scope.
+    /// about a version that is known to be dead, expired or lacking a scope. Life is noted as a doubt while an attempt is armed or
+    /// in doubt that could still hit this connection (M4): one whose time to be judged has come cannot.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when there is no such version.
@@ -316,6 +321,15 @@ impl Store {
                 .bind(&connection.as_bytes()[..])
                 .fetch_optional(conn)
                 .await)?;
+            let (doubts,): (i64,) = on_tx!(tx, conn => sqlx::query_as(DOUBTS)
+                .bind(&connection.as_bytes()[..])
+                .bind(now.as_micros())
+                .fetch_one(conn)
+                .await)?;
+            let (liveness, evidence) = match liveness {
+                Liveness::Live if doubts > 0 => (Liveness::Suspect, "in_doubt"),
+                _ => (liveness, evidence),
+            };
             let is_superseded = head != Some((i64::from(version.0),));
             let is_outdated = liveness == Liveness::Live && before.evidence_at > observed_at;
             let is_weaker =

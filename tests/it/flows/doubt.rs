@@ -192,10 +192,12 @@ async fn where_a_mint_revokes_nothing_the_head_is_suspect_while_in_doubt_and_liv
     assert_eq!(browser.wait(&status).await.title, "We are waiting for certainty");
     let doubted = stage.read("shop-1").await.unwrap();
     assert_eq!((doubted.liveness(), &doubted.access_token), (Liveness::Suspect, &first.access_token));
+    // M4: it answers, and is still not called live while the exchange could yet hit it.
+    assert_eq!(stage.verify_token("shop-1").await, Liveness::Suspect);
 
     stage.advance(AFTER_QUIESCENCE_S).await;
     stage.wait_until_settled("shop-1").await;
-    assert_eq!(stage.read("shop-1").await.unwrap().liveness(), Liveness::Live);
+    stage.wait_until_live("shop-1").await;
     assert_eq!(stage.live_there(&ann).await, [true]);
     assert_eq!(stage.settlements().await, ["committed", "in_doubt", "not_applied"]);
 }

@@ -320,6 +320,17 @@ impl Stage {
         self.while_time_passes(settled).await;
     }
 
+    /// Waits until the merchant's token is handed out as live.
+    pub(super) async fn wait_until_live(&self, external_id: &str) {
+        for _ in 0..LOOKS_MAX {
+            if self.read(external_id).await.unwrap().liveness() == Liveness::Live {
+                return;
+            }
+            SystemClock.sleep(LOOK_EVERY).await;
+        }
+        panic!("never live");
+    }
+
     // The trail.
 
     /// Every event of the change trail, after every trail was verified.

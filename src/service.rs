@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod callback;
 mod doorman;
 mod error;
 mod exchange;
@@ -43,12 +44,11 @@ pub use crate::policy::ActionName;
 pub use crate::store::{FlowOutcome, MerchantKey, Resolution, TrailKind};
 pub use access::{AccessQuestion, AccessReport, GrantView};
 pub use audit::Auditor;
+pub use callback::{CallbackParams, CallbackRefusal, Landing, StatusView, Told};
 pub use error::{Error, Kind, Result};
 pub use export::Piece;
 pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAction};
-pub use onboarding::{
-    AuthorizationRequest, CallbackParams, CallbackRefusal, InvitationView, Invited, Landing, Pressed, StatusView, Told,
-};
+pub use onboarding::{AuthorizationRequest, InvitationView, Invited, Pressed};
 pub use probe::Probes;
 pub use tokens::{Owner, ProviderReport, ReleasedToken, ReportResult, Reported};
 

@@ -37,7 +37,7 @@ impl Services {
 
     async fn confirm(&self, merchant: MerchantId, confirmation: &str, request: &Request, act: &Act) -> Result<Link> {
         match self.parts.store.earlier(request).await? {
-            Earlier::Same(id) => return self.repeated(LinkId::from_bytes(id), act).await,
+            Earlier::Same(id) => return self.repeated(LinkId::from_bytes(id), merchant, act).await,
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}
         }
@@ -103,7 +103,7 @@ impl Services {
         act: &Act,
     ) -> Result<Link> {
         match self.parts.store.earlier(request).await? {
-            Earlier::Same(id) => return self.repeated(LinkId::from_bytes(id), act).await,
+            Earlier::Same(id) => return self.repeated(LinkId::from_bytes(id), link.merchant, act).await,
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}
         }
@@ -115,8 +115,11 @@ impl Services {
     }
 
     /// What a request that was carried out before gets, on record like the first time.
-    async fn repeated(&self, id: LinkId, act: &Act) -> Result<Link> {
+    async fn repeated(&self, id: LinkId, merchant: MerchantId, act: &Act) -> Result<Link> {
         let link = self.link(id).await?;
+        if link.merchant != merchant {
+            return Err(Error::new(Kind::DataCorrupt).because("a request leads to another merchant"));
+        }
         let event = act.event(EventKind::LinkRequested, self.now()).merchant(link.merchant).link(id).reason("repeated");
         self.parts.auditor.record(event).await?;
         Ok(link)

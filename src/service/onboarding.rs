@@ -137,7 +137,12 @@ impl Services {
                 let mut event = act.event(EventKind::AuthorizationRequested, self.now()).reason("repeated");
                 event.merchant = known.as_ref().map(|merchant| merchant.id);
                 self.parts.auditor.record(event).await?;
-                return self.invited(InvitationId::from_bytes(id)).await;
+                let invited = self.invited(InvitationId::from_bytes(id)).await?;
+                // What the request made is noted in a row that nothing authenticates: it must not lead to another merchant.
+                return match &known {
+                    Some(merchant) if merchant.id == invited.merchant => Ok(invited),
+                    _ => Err(Error::new(Kind::DataCorrupt).because("a request leads to another merchant")),
+                };
             }
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}

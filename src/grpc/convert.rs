@@ -30,6 +30,18 @@ pub(super) fn merchant_key(merchant_id: Option<&str>, external_id: Option<&str>)
     }
 }
 
+/// The merchant that a request names, whichever of the generated enums it does so with.
+macro_rules! named {
+    ($merchant:ident, $named:expr) => {
+        match $named {
+            Some($merchant::MerchantId(id)) => $crate::grpc::convert::merchant_key(Some(id), None),
+            Some($merchant::ExternalId(id)) => $crate::grpc::convert::merchant_key(None, Some(id)),
+            None => $crate::grpc::convert::merchant_key(None, None),
+        }
+    };
+}
+pub(super) use named;
+
 pub(super) fn version_ref(field: &str, wanted: &v1::TokenVersionRef) -> Result<(ConnectionId, TokenVersion), Error> {
     if wanted.version == 0 {
         return Err(FieldError::new(format!("{field}.version"), "must be 1 or more").into());

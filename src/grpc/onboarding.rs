@@ -80,11 +80,7 @@ impl OnboardingService for Onboarding {
         let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
-            let key = match &request.merchant {
-                Some(Merchant::MerchantId(id)) => convert::merchant_key(Some(id), None)?,
-                Some(Merchant::ExternalId(id)) => convert::merchant_key(None, Some(id))?,
-                None => convert::merchant_key(None, None)?,
-            };
+            let key = convert::named!(Merchant, &request.merchant)?;
             self.0.services.merchant(&call, &key).await
         };
         let view = self.0.read(&call, work).await?;

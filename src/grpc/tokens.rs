@@ -68,11 +68,7 @@ impl TokenService for Tokens {
         let request = request.into_inner();
         let work = async {
             let id = RequestId::parse(&request.request_id)?;
-            let key = match &request.merchant {
-                Some(Merchant::MerchantId(id)) => convert::merchant_key(Some(id), None)?,
-                Some(Merchant::ExternalId(id)) => convert::merchant_key(None, Some(id))?,
-                None => convert::merchant_key(None, None)?,
-            };
+            let key = convert::named!(Merchant, &request.merchant)?;
             self.0.services.verify_token(&call, &id, &key).await
         };
         let (head, finding) = self.0.run(&call, work).await?;
@@ -90,11 +86,7 @@ impl TokenService for Tokens {
         let call = self.0.call(&request).await?;
         let request = request.into_inner();
         let work = async {
-            let key = match &request.merchant {
-                Some(Merchant::MerchantId(id)) => convert::merchant_key(Some(id), None)?,
-                Some(Merchant::ExternalId(id)) => convert::merchant_key(None, Some(id))?,
-                None => convert::merchant_key(None, None)?,
-            };
+            let key = convert::named!(Merchant, &request.merchant)?;
             let size = convert::page_size(request.page_size)?;
             let after = after(&request.page_token)?;
             let versions = self.0.services.token_versions(&call, &key).await?;

@@ -58,6 +58,7 @@ const KEYS: &[&str] = &[
     "timing.mint_deadline",
     "timing.probe_deadline",
     "timing.quiescence",
+    "timing.call_quiescence",
     "timing.death_confirmation",
     "timing.evidence_fresh",
     "timing.state_life",
@@ -338,6 +339,7 @@ fn timing(reader: &mut Reader<'_>) -> Option<Timing> {
     let mint_deadline = duration("timing.mint_deadline", least.mint_deadline, DURATION_MAX);
     let probe_deadline = duration("timing.probe_deadline", least.probe_deadline, DURATION_MAX);
     let quiescence = duration("timing.quiescence", least.quiescence, DURATION_MAX);
+    let call_quiescence = duration("timing.call_quiescence", least.call_quiescence, DURATION_MAX);
     let death_confirmation = duration("timing.death_confirmation", least.death_confirmation, DURATION_MAX);
     let evidence_fresh = duration("timing.evidence_fresh", least.evidence_fresh, DURATION_MAX);
     let state_life = duration("timing.state_life", least.state_life, DURATION_MAX);
@@ -355,6 +357,7 @@ fn timing(reader: &mut Reader<'_>) -> Option<Timing> {
         mint_deadline: mint_deadline?,
         probe_deadline: probe_deadline?,
         quiescence: quiescence?,
+        call_quiescence: call_quiescence?,
         death_confirmation: death_confirmation?,
         evidence_fresh: evidence_fresh?,
         state_life: state_life?,

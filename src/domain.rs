@@ -8,8 +8,11 @@
 //! | link | [`merchant::Link`]: merchant → connection |
 //! | token version, head, liveness | [`token`] |
 //! | attempt | [`attempt`]: the durable intent of something that can bring or kill tokens |
+//! | account | [`account`]: a payment account at the provider, owned by a connection |
+//! | provider call | [`provider_call::ProviderCall`]: one line of the call log |
 //! | event, record, trail | [`trail`] |
 
+pub mod account;
 pub mod ambient;
 pub mod app;
 pub mod attempt;
@@ -17,6 +20,7 @@ pub mod id;
 pub mod mac;
 pub mod merchant;
 pub mod name;
+pub mod provider_call;
 pub mod secret;
 pub mod timing;
 pub mod token;

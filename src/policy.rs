@@ -28,8 +28,8 @@ use crate::domain::name::{CallerId, Label};
 use crate::domain::trail::Hash;
 
 pub use action::{
-    Action, ActionName, ConfirmMerchant, ExplainAccess, OnboardMerchant, ReadAudit, ReadHistory, ReadMerchant,
-    ReadToken, ReportToken, ResolveLink, VerifyToken,
+    Action, ActionName, ConfirmMerchant, CreateAccount, ExplainAccess, LinkMerchant, OnboardMerchant, ReadAccount,
+    ReadAudit, ReadHistory, ReadMerchant, ReadToken, ReportToken, ResolveLink, UpdateAccount, VerifyToken,
 };
 pub use explain::{Explanation, Miss, NearMiss};
 pub use file::{

@@ -85,6 +85,7 @@ id!(/** Merchant → connection. */ LinkId, "lnk");
 id!(/** Our own onboarding URL, handed to a merchant; lives days and has no effect until its button is pressed. */ InvitationId, "inv");
 id!(/** One browser journey through the provider's authorize page. */ FlowId, "flo");
 id!(/** The durable intent of something that can bring or kill tokens. */ AttemptId, "att");
+id!(/** A payment account at the provider; its text form is also the reference id that the provider keeps. */ AccountId, "acc");
 id!(/** One trail of signed records: the change trail or the read trail of one process run. */ TrailId, "trl");
 id!(/** One call of the API: the correlation id that logs, errors and trail share. */ CallId, "cal");
 

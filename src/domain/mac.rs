@@ -15,6 +15,8 @@ pub enum RowKind {
     Invitation,
     /// `flows`: which invitation a browser journey belongs to.
     Flow,
+    /// `accounts`: connection, merchant, reference id, the provider's id.
+    Account,
     /// `requests`: what was asked under a request id.
     Request,
 }
@@ -29,6 +31,7 @@ impl RowKind {
             Self::Version => "version",
             Self::Invitation => "invitation",
             Self::Flow => "flow",
+            Self::Account => "account",
             Self::Request => "request",
         }
     }

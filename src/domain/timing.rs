@@ -14,6 +14,9 @@ pub struct Timing {
     pub probe_deadline: Duration,
     /// After this long since the callback an attempt in doubt can no longer take effect: code life plus 30 s.
     pub quiescence: Duration,
+    /// After this long since it was sent a call that carries no code can no longer take effect: the provider's own 60 s and a
+    /// margin (`docs/provider.md` §2). For registrations and account creations.
+    pub call_quiescence: Duration,
     /// Least time between the two probes that declare a token dead.
     pub death_confirmation: Duration,
     /// Evidence of liveness younger than this is good enough to refuse an authorization without a probe.
@@ -33,6 +36,7 @@ impl Default for Timing {
             mint_deadline: Duration::from_secs(70),
             probe_deadline: Duration::from_secs(10),
             quiescence: Duration::from_secs(630),
+            call_quiescence: Duration::from_secs(80),
             death_confirmation: Duration::from_secs(5),
             evidence_fresh: Duration::from_secs(60),
             state_life: Duration::from_secs(30 * 60),
@@ -52,6 +56,7 @@ impl Timing {
             mint_deadline: self.mint_deadline / by,
             probe_deadline: self.probe_deadline / by,
             quiescence: self.quiescence / by,
+            call_quiescence: self.call_quiescence / by,
             death_confirmation: self.death_confirmation / by,
             evidence_fresh: self.evidence_fresh / by,
             state_life: self.state_life / by,

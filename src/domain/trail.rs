@@ -119,6 +119,28 @@ kinds! {
     AuthorizationRequested = "authorization.requested",
     /// A caller confirmed a connection or resolved a held link, or was refused.
     LinkRequested = "link.requested",
+    /// A caller had a merchant registered at the provider, or was refused.
+    RegistrationRequested = "registration.requested",
+    /// A caller had the provider ask a merchant for confirmation, or was refused.
+    ConfirmationRequested = "confirmation.requested",
+    /// A temporary token became permanent: its user confirmed.
+    TokenConfirmed = "token.confirmed",
+    /// A version that was kept beside a head which may have outlived it was judged: `promoted` to head, or `passed` over.
+    CandidateJudged = "token.candidate_judged",
+    /// A caller had an account made or changed, or was refused.
+    AccountRequested = "account.requested",
+    /// An account came to another state with us or at the provider; the reason is the new one.
+    AccountChanged = "account.changed",
+    /// A caller looked at accounts.
+    AccountRead = "account.read",
+    /// A caller had a name for an account judged.
+    AccountNameChecked = "account.name_checked",
+    /// The provider sent a notice, and it is stored.
+    NoticeStored = "notice.stored",
+    /// Somebody sent a notice to an address that we did not hand out.
+    NoticeRefused = "notice.refused",
+    /// A caller listed attempts.
+    AttemptsListed = "attempts.listed",
     /// A caller read the audit.
     AuditRead = "audit.read",
     /// A caller asked who can read what.

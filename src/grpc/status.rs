@@ -15,7 +15,7 @@ const DOMAIN: &str = "strongroom";
 /// Which status code goes with which kind. The reason and the text are the kind's own.
 pub(super) const fn code_of(kind: Kind) -> Code {
     match kind {
-        Kind::InvalidArgument | Kind::ReturnUrlNotAllowed => Code::InvalidArgument,
+        Kind::InvalidArgument | Kind::ReturnUrlNotAllowed | Kind::NameRefused => Code::InvalidArgument,
         Kind::Unauthenticated => Code::Unauthenticated,
         Kind::PermissionDenied => Code::PermissionDenied,
         Kind::NotFound => Code::NotFound,
@@ -30,11 +30,16 @@ pub(super) const fn code_of(kind: Kind) -> Code {
         | Kind::InsufficientScope
         | Kind::VersionNotAvailable
         | Kind::ConfirmationInvalid
-        | Kind::LinkNotHeld => Code::FailedPrecondition,
+        | Kind::LinkNotHeld
+        | Kind::ConnectionExists
+        | Kind::AlreadyLinked
+        | Kind::AccountUnresolved
+        | Kind::AccountNotOpen
+        | Kind::ProviderRefused => Code::FailedPrecondition,
         Kind::Conflict => Code::Aborted,
         Kind::Overloaded => Code::ResourceExhausted,
-        Kind::DeadlinePassed => Code::DeadlineExceeded,
-        Kind::StoreUnavailable => Code::Unavailable,
+        Kind::DeadlinePassed | Kind::ProviderOutcomeUnknown => Code::DeadlineExceeded,
+        Kind::StoreUnavailable | Kind::ProviderUnavailable => Code::Unavailable,
         Kind::DataCorrupt => Code::DataLoss,
         Kind::Internal => Code::Internal,
     }

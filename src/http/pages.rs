@@ -142,6 +142,8 @@ pub(super) fn failure(call: CallId, failed: &Error) -> Response {
         | Kind::DeadlinePassed
         | Kind::Conflict
         | Kind::LivenessUnknown
+        | Kind::ProviderUnavailable
+        | Kind::ProviderOutcomeUnknown
         | Kind::AttemptUnresolved => (StatusCode::SERVICE_UNAVAILABLE, &text::UNAVAILABLE),
         Kind::DataCorrupt
         | Kind::Internal
@@ -160,7 +162,13 @@ pub(super) fn failure(call: CallId, failed: &Error) -> Response {
         | Kind::VersionNotAvailable
         | Kind::ConfirmationInvalid
         | Kind::LinkNotHeld
-        | Kind::ReturnUrlNotAllowed => (StatusCode::INTERNAL_SERVER_ERROR, &text::FAILED),
+        | Kind::ReturnUrlNotAllowed
+        | Kind::ConnectionExists
+        | Kind::AlreadyLinked
+        | Kind::NameRefused
+        | Kind::AccountUnresolved
+        | Kind::AccountNotOpen
+        | Kind::ProviderRefused => (StatusCode::INTERNAL_SERVER_ERROR, &text::FAILED),
     };
     let mut response = html(status, &MessagePage { message, refresh_s: None, known_at: None, reference: Some(call) });
     if status == StatusCode::SERVICE_UNAVAILABLE {

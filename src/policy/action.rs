@@ -54,6 +54,14 @@ actions! {
     MerchantConfirm, ConfirmMerchant = "merchant.confirm";
     /// Look at a merchant; on the deployment, list them.
     MerchantRead, ReadMerchant = "merchant.read";
+    /// Link a further merchant to an existing connection, without a mint. Needed for every merchant that the connection serves.
+    MerchantLink, LinkMerchant = "merchant.link";
+    /// Have payment accounts made, and names for them judged.
+    AccountCreate, CreateAccount = "account.create";
+    /// Change payment accounts.
+    AccountUpdate, UpdateAccount = "account.update";
+    /// Look at payment accounts; on the deployment, list them.
+    AccountRead, ReadAccount = "account.read";
     /// Decide a held link without the merchant's one-time value.
     LinkResolve, ResolveLink = "link.resolve";
     /// Fetch the access token.

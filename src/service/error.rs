@@ -67,6 +67,22 @@ kinds! {
     LinkNotHeld = "LINK_NOT_HELD", "the link is not waiting for a decision";
     /// Not on the allow-list.
     ReturnUrlNotAllowed = "RETURN_URL_NOT_ALLOWED", "return_url is not on the allow-list";
+    /// A connection has this e-mail address.
+    ConnectionExists = "CONNECTION_EXISTS", "a connection with this e-mail address exists; use LinkMerchant, or StartAuthorization if its token is dead";
+    /// The merchant has an active link.
+    AlreadyLinked = "ALREADY_LINKED", "the merchant is linked to another connection already";
+    /// The name would not be recognised on a statement, or the provider would refuse it.
+    NameRefused = "NAME_REFUSED", "the account name breaks the rules for names on card statements";
+    /// Whether an account was made is not known.
+    AccountUnresolved = "ACCOUNT_UNRESOLVED", "whether the provider made the account is not known yet; repeat with the same request_id";
+    /// There is no open account at the provider.
+    AccountNotOpen = "ACCOUNT_NOT_OPEN", "the account is not open at the provider";
+    /// The provider said no.
+    ProviderRefused = "PROVIDER_REFUSED", "the provider refused";
+    /// Nothing was sent, or the provider could not answer a question without effect.
+    ProviderUnavailable = "PROVIDER_UNAVAILABLE", "the provider cannot be reached right now; nothing was changed";
+    /// The provider may have acted.
+    ProviderOutcomeUnknown = "PROVIDER_OUTCOME_UNKNOWN", "whether the provider did it is not known; look before asking again";
     /// A lost race.
     Conflict = "CONFLICT", "somebody else changed this at the same time; read again";
     /// Too much at once.

@@ -22,6 +22,7 @@ pub const LABELS: &[(&str, &str)] = &[
     (BlindIndex::Browser.label(), "blind index of a browser binding"),
     (Capability::Invitation.label(), "unguessable part of an invitation URL"),
     (Capability::Confirmation.label(), "one-time value that a return URL receives"),
+    (Capability::Notice.label(), "tag of an address for the provider's notices"),
     (CHECK_VALUE, "check value of the keyring"),
 ];
 
@@ -60,6 +61,8 @@ pub enum Capability {
     Invitation,
     /// Confirming a connection.
     Confirmation,
+    /// Sending us notices about one object.
+    Notice,
 }
 
 impl Capability {
@@ -67,6 +70,7 @@ impl Capability {
         match self {
             Self::Invitation => "strongroom/capability/invitation/1",
             Self::Confirmation => "strongroom/capability/confirmation/1",
+            Self::Notice => "strongroom/capability/notice/1",
         }
     }
 }
@@ -81,6 +85,7 @@ pub(super) struct IndexKeys {
     browser: KeyBytes,
     invitation: KeyBytes,
     confirmation: KeyBytes,
+    notice: KeyBytes,
     check_value: [u8; 16],
 }
 
@@ -96,6 +101,7 @@ impl IndexKeys {
             browser: derive(root, BlindIndex::Browser.label()),
             invitation: derive(root, Capability::Invitation.label()),
             confirmation: derive(root, Capability::Confirmation.label()),
+            notice: derive(root, Capability::Notice.label()),
             check_value: first_half(check_value),
         }
     }
@@ -131,6 +137,7 @@ impl IndexKeys {
         let key = match label {
             Capability::Invitation => &self.invitation,
             Capability::Confirmation => &self.confirmation,
+            Capability::Notice => &self.notice,
         };
         mac(key, id)
     }

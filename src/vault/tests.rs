@@ -200,6 +200,7 @@ fn values_under_the_index_root_are_the_golden_ones() {
         ("browser", hex(&vault.blind_index(BlindIndex::Browser, b"value"))),
         ("invitation", hex(&vault.capability(Capability::Invitation, &[5; 16]))),
         ("confirmation", hex(&vault.capability(Capability::Confirmation, &[5; 16]))),
+        ("notice", hex(&vault.capability(Capability::Notice, &[6; 16]))),
         ("row", hex(&vault.tag(RowKind::Link, &[b"one", b"", b"three"]).0)),
     ];
     assert_eq!(found.len(), LABELS.len(), "every label has a vector");

@@ -118,6 +118,7 @@ write(
         "browser": mac(derived("strongroom/blind-index/browser/1"), b"value").hex(),
         "invitation": mac(derived("strongroom/capability/invitation/1"), bytes([5] * 16)).hex(),
         "confirmation": mac(derived("strongroom/capability/confirmation/1"), bytes([5] * 16)).hex(),
+        "notice": mac(derived("strongroom/capability/notice/1"), bytes([6] * 16)).hex(),
         "row": mac(derived("strongroom/row-mac/1"), prefixed(b"link", b"one", b"", b"three")).hex(),
     },
 )

@@ -9,6 +9,7 @@
 //! | token version, head, liveness | [`token`] |
 //! | attempt | [`attempt`]: the durable intent of something that can bring or kill tokens |
 //! | account | [`account`]: a payment account at the provider, owned by a connection |
+//! | notice | [`notice::Notice`]: what the provider sends when something of it changed |
 //! | provider call | [`provider_call::ProviderCall`]: one line of the call log |
 //! | event, record, trail | [`trail`] |
 
@@ -20,6 +21,7 @@ pub mod id;
 pub mod mac;
 pub mod merchant;
 pub mod name;
+pub mod notice;
 pub mod provider_call;
 pub mod secret;
 pub mod timing;

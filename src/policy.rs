@@ -200,6 +200,12 @@ impl Policy {
         self.about(caller).any(|(_, line)| line.names(A::NAME) && line.in_force(now))
     }
 
+    /// The first grant in force with this action, for whatever merchant: what a call that is about no merchant is put on record with.
+    pub fn any_grant<A: Action>(&self, caller: &CallerId, now: Timestamp) -> Option<&str> {
+        let lines = self.about(caller).filter(|(_, line)| line.names(A::NAME) && line.in_force(now));
+        lines.min_by_key(|(place, _)| *place).map(|(_, line)| line.id())
+    }
+
     /// The grants whose caller matches, each with its place in the file; in no particular order.
     fn about<'p>(&'p self, caller: &CallerId) -> impl Iterator<Item = (usize, &'p Arc<GrantLine>)> {
         let text = caller.as_str();

@@ -4,6 +4,7 @@
 //! gRPC, no HTTP and no SQL. Every answer that a caller gets is recorded, durably, before it gets it.
 
 mod access;
+mod accounts;
 mod audit;
 mod callback;
 mod doorman;
@@ -13,6 +14,7 @@ mod export;
 mod guard;
 mod links;
 mod merchants;
+mod notices;
 mod onboarding;
 mod probe;
 mod recovery;
@@ -43,11 +45,13 @@ pub use crate::domain::token::Finding;
 pub use crate::policy::ActionName;
 pub use crate::store::{FlowOutcome, MerchantKey, Resolution, TrailKind};
 pub use access::{AccessQuestion, AccessReport, GrantView};
+pub use accounts::{AccountKey, AccountOrder, AccountPage, AccountPatch};
 pub use audit::Auditor;
 pub use callback::{CallbackParams, CallbackRefusal, Landing, StatusView, Told};
 pub use error::{Error, Kind, Result};
 pub use export::Piece;
 pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAction};
+pub use notices::Noticed;
 pub use onboarding::{AuthorizationRequest, InvitationView, Invited, Pressed};
 pub use probe::Probes;
 pub use tokens::{Owner, ProviderReport, ReleasedToken, ReportResult, Reported};
@@ -117,6 +121,7 @@ pub struct Services {
     parts: Arc<Parts>,
     probes: Arc<Probes>,
     doorman: Arc<Doorman>,
+    accounts: Arc<accounts::Turns>,
     tasks: TaskTracker,
 }
 
@@ -130,7 +135,13 @@ struct Permitted<A: Action> {
 impl Services {
     /// The service on these parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), probes: Arc::default(), doorman: Arc::default(), tasks: TaskTracker::new() }
+        Self {
+            parts: Arc::new(parts),
+            probes: Arc::default(),
+            doorman: Arc::default(),
+            accounts: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// From here on no exchange is armed: what has not left yet is given up, unsent.

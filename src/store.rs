@@ -7,11 +7,13 @@
 //! A public method is one whole transaction, named after what it means. A state change commits with its events or not at all.
 //! The store neither seals nor opens secrets, and knows no policy.
 
+mod accounts;
 mod attempts;
 mod error;
 mod flows;
 mod links;
 mod merchants;
+mod notices;
 mod requests;
 mod schema;
 mod sqlite;
@@ -32,6 +34,7 @@ use crate::domain::id::{AppId, TrailId};
 use crate::domain::mac::{RowKind, RowMac, RowTag};
 use crate::domain::trail::{Event, EventKind, Hash, Signer};
 
+pub use self::accounts::OpeningStep;
 pub use self::attempts::{Attempt, Claim, SeenHead};
 pub use self::error::Error;
 pub use self::flows::{AuthorizationOrder, Flow, FlowOutcome, FlowState, Invitation};

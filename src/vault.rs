@@ -139,8 +139,9 @@ impl Vault {
         self.index.blind_index(label, value)
     }
 
-    /// The unguessable value that belongs to an id; nothing needs to be stored for it.
-    pub fn capability(&self, label: Capability, id: &[u8; 16]) -> [u8; 32] {
+    /// The unguessable value that belongs to an id; nothing needs to be stored for it. Ids of one label all have the same form, so
+    /// that none is the beginning of another.
+    pub fn capability(&self, label: Capability, id: &[u8]) -> [u8; 32] {
         self.index.capability(label, id)
     }
 

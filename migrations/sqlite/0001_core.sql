@@ -243,3 +243,53 @@ CREATE TABLE requests (
     created_at_us INTEGER NOT NULL,
     PRIMARY KEY (caller, request_id)
 ) STRICT;
+
+-- A payment account at the provider. opening: how far we are with making it; the columns from state on are what the provider last
+-- said of it. Lists of the provider's words are kept apart by spaces. mac: id, app, connection, merchant, reference_id, provider_id.
+CREATE TABLE accounts (
+    id                     BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    app_id                 BLOB    NOT NULL REFERENCES apps (id),
+    connection_id          BLOB    NOT NULL REFERENCES connections (id),
+    merchant_id            BLOB    REFERENCES merchants (id),
+    reference_id           TEXT    CHECK (length(reference_id) > 0),
+    provider_id            TEXT    CHECK (length(provider_id) > 0),
+    opening                TEXT    NOT NULL CHECK (opening IN ('requested', 'sent', 'open', 'refused', 'in_doubt', 'absent')),
+    name                   TEXT    NOT NULL,
+    description            TEXT    NOT NULL,
+    kind                   TEXT    CHECK (kind IN ('personal', 'business', 'nonprofit')),
+    country                TEXT    NOT NULL,
+    currency               TEXT    NOT NULL,
+    state                  TEXT    CHECK (state IN ('pending', 'action_required', 'active', 'disabled', 'deleted')),
+    action_reasons         TEXT    NOT NULL,
+    disabled_reasons       TEXT    NOT NULL,
+    provider_created_at_us INTEGER,
+    disablement_at_us      INTEGER,
+    seen_at_us             INTEGER,
+    refusal_error          TEXT,
+    refusal_code           TEXT,
+    refusal_description    TEXT,
+    sends                  INTEGER NOT NULL CHECK (sends >= 0),
+    sent_at_us             INTEGER,
+    created_at_us          INTEGER NOT NULL,
+    changed_at_us          INTEGER NOT NULL,
+    mac                    BLOB    NOT NULL CHECK (length(mac) = 32),
+    CHECK ((opening = 'open') = (provider_id IS NOT NULL)),
+    CHECK ((opening = 'open') = (seen_at_us IS NOT NULL)),
+    UNIQUE (app_id, provider_id),
+    UNIQUE (app_id, connection_id, reference_id)
+) STRICT;
+CREATE INDEX accounts_merchant ON accounts (merchant_id, id) WHERE merchant_id IS NOT NULL;
+CREATE INDEX accounts_unsettled ON accounts (id) WHERE opening IN ('sent', 'in_doubt');
+
+-- What the provider told us of, to be looked into: its notices carry ids only, and prove nothing.
+CREATE TABLE notices (
+    app_id       BLOB    NOT NULL REFERENCES apps (id),
+    kind         TEXT    NOT NULL CHECK (kind IN ('user', 'account')),
+    about        BLOB    NOT NULL CHECK (length(about) = 16),
+    object_id    TEXT    NOT NULL CHECK (length(object_id) BETWEEN 1 AND 20),
+    reference_id TEXT    CHECK (length(reference_id) BETWEEN 1 AND 64),
+    times        INTEGER NOT NULL CHECK (times >= 1),
+    first_at_us  INTEGER NOT NULL,
+    last_at_us   INTEGER NOT NULL,
+    PRIMARY KEY (app_id, kind, about, object_id)
+) STRICT;

@@ -37,6 +37,9 @@ pub const CALLER_BYTES_MAX: usize = 2048;
 pub const SUBJECT_BYTES_MAX: usize = 64;
 /// Longest URI: the provider's limit (`docs/provider.md` §3).
 pub const URI_BYTES_MAX: usize = 2083;
+/// Longest description of a payment account: the provider takes 65,535, which nobody reads; a page of a hundred must fit into an
+/// answer.
+pub const DESCRIPTION_CHARS_MAX: usize = 4_096;
 /// Longest free text a person gives as a reason.
 pub const REASON_CHARS_MAX: usize = 500;
 
@@ -86,6 +89,14 @@ name!(
     Subject
 );
 name!(
+    /// The provider's id of a payment account, as text.
+    ProviderAccountId
+);
+name!(
+    /// What a payment account is for, in one line.
+    Description
+);
+name!(
     /// An internal service or person, named by its SPIFFE id.
     CallerId
 );
@@ -112,6 +123,20 @@ impl Subject {
     /// Parses the field.
     pub fn parse(text: &str) -> Result<Self, FieldError> {
         visible_ascii("subject", text, SUBJECT_BYTES_MAX).map(Self)
+    }
+}
+
+impl ProviderAccountId {
+    /// Parses the field.
+    pub fn parse(text: &str) -> Result<Self, FieldError> {
+        visible_ascii("provider_account_id", text, SUBJECT_BYTES_MAX).map(Self)
+    }
+}
+
+impl Description {
+    /// Parses the field.
+    pub fn parse(text: &str) -> Result<Self, FieldError> {
+        plain_text("description", text, DESCRIPTION_CHARS_MAX).map(Self)
     }
 }
 

@@ -97,7 +97,7 @@ pub struct Version {
     pub expires_at: Option<Timestamp>,
     /// What is known of its liveness.
     pub liveness: Liveness,
-    /// What established that: `issued`, `probe`, `report`, `superseded`, `in_doubt`.
+    /// What established that: `issued`, `probe`, `report`, `call`, `superseded`, `in_doubt`.
     pub evidence: String,
     /// When.
     pub evidence_at: Timestamp,

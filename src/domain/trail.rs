@@ -185,7 +185,7 @@ pub struct Event {
     pub outcome: Outcome,
     /// When.
     pub at: Timestamp,
-    /// Who: a caller's identity, `merchant` for a browser, or `system`.
+    /// Who: a caller's identity, `merchant` for a browser, `provider` for its notices, or `system`.
     pub actor: String,
     /// From where: the address of a calling service.
     pub origin: Option<String>,
@@ -320,7 +320,7 @@ impl Event {
 /// Who acts, from where, within which call and by which grant: what all events of one act have in common.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Act {
-    /// A caller's identity, `merchant` for a browser, or `system`.
+    /// A caller's identity, `merchant` for a browser, `provider` for its notices, or `system`.
     pub actor: String,
     /// The peer's address, where there is one.
     pub origin: Option<String>,

@@ -126,6 +126,13 @@ impl Error {
         Self { fields, ..Self::new(Kind::InvalidArgument) }
     }
 
+    /// The same error with fields that break rules.
+    #[must_use]
+    pub fn about_fields(mut self, fields: Vec<FieldError>) -> Self {
+        self.fields = fields;
+        self
+    }
+
     /// The same error with one more thing that the caller may know.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {

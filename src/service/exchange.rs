@@ -13,6 +13,7 @@ use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::{AttemptId, MerchantId};
 use crate::domain::name::Email;
+use crate::domain::notice::NoticeAbout;
 use crate::domain::secret::{AuthorizationCode, Secret};
 use crate::domain::token::{Finding, IssuedKind, Leave, Refusal, Wish};
 use crate::domain::trail::Act;
@@ -93,8 +94,9 @@ impl Services {
             return self.settle(&mint, AttemptState::Refused, why, None, Some(FlowOutcome::Busy)).await;
         }
         let mint = Mint { attempt: Attempt { state: AttemptState::Armed, ..mint.attempt }, ..mint };
+        let notices = self.notice_url(NoticeAbout::User(mint.attempt.id))?;
         // The point of no return. The code goes out once; whatever comes of it is an answer or a doubt, never a reason to resend.
-        match self.parts.provider.exchange_code(&mint.code, &mint.redirect_uri, None).await {
+        match self.parts.provider.exchange_code(&mint.code, &mint.redirect_uri, Some(&notices)).await {
             Ok(issued) => self.keep(mint, issued).await,
             Err(failed) => self.settle_failure(&mint, &failed).await,
         }
@@ -287,7 +289,7 @@ impl Services {
     }
 
     /// Waits, and says how long to wait the next time.
-    async fn pause(&self, wait: Duration) -> Duration {
+    pub(super) async fn pause(&self, wait: Duration) -> Duration {
         self.parts.clock.sleep(wait).await;
         wait.saturating_mul(2).min(RETRY_LONGEST)
     }

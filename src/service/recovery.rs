@@ -36,14 +36,17 @@ impl Services {
                 _ => {}
             }
         }
-        Ok(())
+        self.adopt_accounts().await
     }
 
-    /// Judges attempts in doubt whose time has come, for ever.
+    /// Judges attempts in doubt whose time has come, and looks for accounts in doubt, for ever.
     pub async fn keep_judging(&self) {
         loop {
             if let Err(failed) = self.judge_due().await {
                 warn!("attempts in doubt not judged yet: {failed}");
+            }
+            if let Err(failed) = self.settle_accounts().await {
+                warn!("accounts in doubt not looked for yet: {failed}");
             }
             self.parts.clock.sleep(self.parts.timing.recovery_interval).await;
         }

@@ -153,7 +153,7 @@ impl Services {
         })
     }
 
-    async fn why_no_head(&self, merchant: MerchantId) -> Result<Kind> {
+    pub(super) async fn why_no_head(&self, merchant: MerchantId) -> Result<Kind> {
         let links = self.parts.store.links(merchant).await?;
         let held = links.iter().any(|link| link.state == LinkState::Held);
         Ok(if held { Kind::LinkHeld } else { Kind::NotConnected })
@@ -306,7 +306,7 @@ fn cache_until(grant: &Grant<ReadToken>, expires_at: Option<Timestamp>, now: Tim
 }
 
 /// What a reader gets: a live or suspect token, not older than asked for.
-fn readable(version: &Version, min: Option<(ConnectionId, TokenVersion)>, now: Timestamp) -> Result<()> {
+pub(super) fn readable(version: &Version, min: Option<(ConnectionId, TokenVersion)>, now: Timestamp) -> Result<()> {
     if let Some((connection, number)) = min
         && (version.connection != connection || version.number < number)
     {

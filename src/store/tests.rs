@@ -593,10 +593,12 @@ async fn every_statement_prepares() {
     let Pools::Sqlite { write, .. } = &store.pools;
     for statement in [
         STATEMENTS,
+        accounts::STATEMENTS,
         attempts::STATEMENTS,
         flows::STATEMENTS,
         links::STATEMENTS,
         merchants::STATEMENTS,
+        notices::STATEMENTS,
         requests::STATEMENTS,
         schema::STATEMENTS,
         sqlite::STATEMENTS,

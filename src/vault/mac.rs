@@ -133,7 +133,7 @@ impl IndexKeys {
         mac(key, value)
     }
 
-    pub(super) fn capability(&self, label: Capability, id: &[u8; 16]) -> [u8; 32] {
+    pub(super) fn capability(&self, label: Capability, id: &[u8]) -> [u8; 32] {
         let key = match label {
             Capability::Invitation => &self.invitation,
             Capability::Confirmation => &self.confirmation,

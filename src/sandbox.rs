@@ -1,12 +1,14 @@
 //! A local WePay v2: the outside world of every test of the product, and of `demo` and `dev`.
 //!
-//! It is exact in what it covers (`docs/sandbox.md`): the authorize pages, `/oauth2/token` with its revocation of every
-//! earlier token of the (user, app), `/user`, `/app`, the error envelope; and it can be told to fail in scripted ways.
+//! It is exact in what it covers (`docs/sandbox.md`): the authorize and confirmation pages, `/oauth2/token` with its
+//! revocation of every earlier token of the (user, app), `/user/register` with its temporary tokens, users, accounts,
+//! `/app`, the error envelope; and it can be told to fail in scripted ways.
 //!
 //! It names nothing of the product but the clock and randomness seam: its constants are its own, so that a mistake
 //! cannot agree with itself on both sides. It serves invented people on a loopback address and nothing else.
 
 mod api;
+mod confirmation;
 mod control;
 mod faults;
 mod hash;
@@ -31,7 +33,7 @@ use tokio::net::TcpListener;
 use self::faults::Faults;
 use self::journal::{Journal, JournalError};
 use self::server::Server;
-use self::state::{App, Event, State, Token, TokenKind, User, UserState};
+use self::state::{Account, AccountState, App, Details, Event, State, Token, TokenKind, User, UserState};
 use self::world::{Core, Settings, World};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, SystemEntropy, random};
 
@@ -49,6 +51,8 @@ pub struct Options {
     pub time_scale: u32,
     /// Whether `/oauth2/token` revokes earlier tokens. True is the truth; false is for tests of the tests.
     pub token_revokes: bool,
+    /// Whether `/user/register` revokes earlier tokens too. No source says; false is what the documentation suggests.
+    pub register_revokes: bool,
 }
 
 impl Options {
@@ -61,6 +65,7 @@ impl Options {
             entropy: Arc::new(SystemEntropy),
             time_scale,
             token_revokes: true,
+            register_revokes: false,
         }
     }
 }
@@ -119,6 +124,7 @@ pub struct Sandbox {
     endpoints: Endpoints,
     local_addr: SocketAddr,
     owner_token: String,
+    owner_account_id: u64,
     core: Arc<Core>,
     server: Server,
 }
@@ -138,7 +144,8 @@ impl Sandbox {
         let world = open_world(&options)?;
         let app = world.state.first_app().cloned();
         let app = app.ok_or_else(|| Error::Journal("it names no app".to_owned()))?;
-        let core = Core::new(options.clock, options.entropy, options.time_scale, world);
+        let owner_account_id = owner_account(&world.state, &app);
+        let owner_account_id = owner_account_id.ok_or_else(|| Error::Journal("its owner has no account".to_owned()))?;
         let endpoints = Endpoints {
             api: format!("http://{local_addr}/v2"),
             ui: format!("http://{local_addr}/v2"),
@@ -146,8 +153,9 @@ impl Sandbox {
             client_id: app.client_id.to_string(),
             client_secret: app.client_secret.clone(),
         };
+        let core = Core::new(options.clock, options.entropy, options.time_scale, endpoints.ui.clone(), world);
         let server = Server::start(listener, core.clone());
-        Ok(Self { endpoints, local_addr, owner_token: app_owner_token(&app), core, server })
+        Ok(Self { endpoints, local_addr, owner_token: app_owner_token(&app), owner_account_id, core, server })
     }
 
     /// Where it answers.
@@ -166,6 +174,11 @@ impl Sandbox {
         &self.owner_token
     }
 
+    /// The payment account of the app's owner, made at the first start.
+    pub const fn app_owner_account_id(&self) -> u64 {
+        self.owner_account_id
+    }
+
     /// Drops every connection, answered or not, and closes the journal; the directory and the port are free after it.
     pub async fn stop(self) {
         self.server.stop().await;
@@ -179,7 +192,7 @@ fn open_world(options: &Options) -> Result<World, Error> {
         Some(dir) => Journal::open(dir)?,
         None => (Journal::in_memory(), Vec::new()),
     };
-    let settings = Settings::new(options.token_revokes);
+    let settings = Settings::new(options.token_revokes, options.register_revokes);
     let mut world = World { state: State::default(), journal, faults: Faults::default(), settings };
     for event in events {
         world.state.apply(event);
@@ -187,6 +200,12 @@ fn open_world(options: &Options) -> Result<World, Error> {
     if world.state.first_app().is_none() {
         let events = first_events(options, &world.state);
         world.commit(events).map_err(|error| Error::Journal(error.to_string()))?;
+    }
+    // A journal from before there were accounts has the app alone.
+    if let Some(app) = world.state.first_app().filter(|app| owner_account(&world.state, app).is_none()) {
+        let account = first_account(options, &world.state, app);
+        let made = world.commit(vec![Event::AccountMade(Box::new(account))]);
+        made.map_err(|error| Error::Journal(error.to_string()))?;
     }
     let offset = Duration::from_micros(u64::try_from(world.state.clock_offset_us()).unwrap_or(0));
     // A clock that outlived the sandbox (both in one test) already stands there.
@@ -217,12 +236,39 @@ fn first_events(options: &Options, state: &State) -> Vec<Event> {
         sha256: hash::sha256(&app_owner_token(&app)),
         user_id: owner.user_id,
         client_id: app.client_id,
-        scope: protocol::SCOPES.iter().take(5).map(|scope| (*scope).to_owned()).collect(),
+        scope: protocol::SCOPES.iter().take(protocol::SCOPES_CURRENT).map(|scope| (*scope).to_owned()).collect(),
         kind: TokenKind::Permanent,
         issued_at_us: options.clock.now().as_micros(),
+        expires_at_us: None,
         revoked_at_us: None,
     };
     vec![Event::UserMade(owner), Event::AppMade(app), Event::TokenIssued(token)]
+}
+
+/// The owner's payment account: an active one, as an app that went through WePay's approval has it.
+fn first_account(options: &Options, state: &State, app: &App) -> Account {
+    let (name, description) = ("Platform", "The platform's own account");
+    Account {
+        account_id: state.next_account_id(),
+        owner_user_id: app.owner_user_id,
+        client_id: app.client_id,
+        state: AccountState::Active,
+        kind: "business".to_owned(),
+        country: "US".to_owned(),
+        currency: "USD".to_owned(),
+        mcc: None,
+        details: Details {
+            name: Some(name.to_owned()),
+            description: Some(description.to_owned()),
+            ..Details::default()
+        },
+        created_at_us: options.clock.now().as_micros(),
+    }
+}
+
+/// The oldest account of the app's owner.
+fn owner_account(state: &State, app: &App) -> Option<u64> {
+    state.accounts_of(app.owner_user_id).next().map(|account| account.account_id)
 }
 
 /// A client id of six digits, as samples show, that is not taken.

@@ -117,6 +117,7 @@ impl Site {
             entropy: Arc::clone(&entropy),
             time_scale: 1,
             token_revokes: options.token_revokes,
+            register_revokes: false,
         })
         .await?;
         let listeners = Listeners {

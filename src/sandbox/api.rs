@@ -1,18 +1,42 @@
-//! The API calls. Order of checks: route, version, body, authentication, scope, parameters, object.
+//! The API calls. Order of checks: route, version, body, authentication, scope, parameters, object, state.
 
-use serde_json::{Map, Value, json};
+mod accounts;
+mod register;
+mod tokens;
+mod users;
 
-use super::hash::{random_hex, sha256};
+use serde_json::{Value, json};
+
+use super::hash::{prefix_of, sha256};
 use super::parameters::{Parameters, bearer};
 use super::protocol::{self, ApiError, TEXT_MAX};
-use super::state::{App, Event, Token, TokenKind, User, UserState};
+use super::state::{App, Event, Token, User, UserState, email_key};
 use super::world::{Context, Facts, Media, Outcome, Reply, Request};
-use crate::domain::ambient::Timestamp;
 
-/// Parameters of `/oauth2/token` (WePay API docs, oauth2 page). `state` and `grant_type` mean nothing, but shipped
-/// clients send them (PHP SDK; omniauth, meteor) and were answered.
-const TOKEN_PARAMETERS: [&str; 7] =
-    ["client_id", "client_secret", "code", "redirect_uri", "callback_uri", "state", "grant_type"];
+/// The calls there are (WePay API docs). `resend_confirmation` is the old name of `send_confirmation` (change log of
+/// 2015-02-25), still in use later.
+const CALLS: [&str; 11] = [
+    "/account",
+    ACCOUNT_CREATE,
+    "/account/find",
+    "/account/modify",
+    "/app",
+    "/oauth2/token",
+    "/user",
+    "/user/modify",
+    REGISTER,
+    "/user/resend_confirmation",
+    "/user/send_confirmation",
+];
+
+/// The call that registers a user.
+const REGISTER: &str = "/user/register";
+
+/// The call that makes an account.
+const ACCOUNT_CREATE: &str = "/account/create";
+
+/// Hexadecimal digits of an e-mail address's hash in the call log: 48 bits tell any two of a test apart.
+const EMAIL_DIGITS: usize = 12;
 
 /// Answers one call.
 pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
@@ -43,8 +67,7 @@ pub(super) fn error_reply(error: &ApiError, version: &str) -> Reply {
 /// Whether the sandbox has this call; decided before anything else is looked at (recorded on stage: an unknown path with
 /// a junk token answers 501).
 fn is_known(request: &Request) -> bool {
-    matches!(request.call.as_str(), "/user" | "/app" | "/oauth2/token")
-        && matches!(request.method.as_str(), "GET" | "POST")
+    CALLS.contains(&request.call.as_str()) && matches!(request.method.as_str(), "GET" | "POST")
 }
 
 /// The API version asked for; an empty header counts as none (Ruby SDK, WePay.NET).
@@ -65,45 +88,45 @@ fn dispatch(
 ) -> Result<Value, ApiError> {
     let parameters = Parameters::read(&request.method, &request.query, &request.headers, &request.body)?;
     match request.call.as_str() {
-        "/user" => user(context, request, &parameters, facts),
+        "/user" => users::lookup(context, request, &parameters, facts),
+        "/user/modify" => users::modify(context, request, &parameters, facts, events),
+        "/user/send_confirmation" | "/user/resend_confirmation" => {
+            users::send_confirmation(context, request, &parameters, facts, events)
+        }
+        REGISTER => register::register(context, &parameters, facts, events),
+        "/account" => accounts::lookup(context, request, &parameters, facts),
+        ACCOUNT_CREATE => accounts::create(context, request, &parameters, facts, events),
+        "/account/find" => accounts::find(context, request, &parameters, facts),
+        "/account/modify" => accounts::modify(context, request, &parameters, facts, events),
         "/app" => app(context, &parameters, facts),
-        _ => token(context, &parameters, facts, events),
+        _ => tokens::exchange(context, &parameters, facts, events),
     }
 }
 
-/// `/user`: the user whose token this is.
-fn user(
-    context: &Context<'_>,
-    request: &Request,
-    parameters: &Parameters,
-    facts: &mut Facts,
-) -> Result<Value, ApiError> {
-    let presented = bearer(&request.headers).ok_or_else(ApiError::no_token)?;
-    let (token, user) = authenticate(context, presented, facts)?;
-    if !token.scope.iter().any(|scope| scope == protocol::SCOPE_VIEW_USER) {
-        return Err(ApiError::missing_scope(protocol::SCOPE_VIEW_USER));
+/// What the call log says of a call whatever became of it, refused and dropped ones too: read from the request alone.
+pub(super) fn note_asked(request: &Request, facts: &mut Facts) -> Option<String> {
+    let is_account = request.call.starts_with("/account");
+    if !is_account && request.call != REGISTER {
+        return None;
     }
-    parameters.refuse_unexpected(&[])?;
-    let mut body = Map::new();
-    body.insert("user_id".to_owned(), json!(user.user_id));
-    body.insert("first_name".to_owned(), json!(user.first_name));
-    body.insert("last_name".to_owned(), json!(user.last_name));
-    body.insert("user_name".to_owned(), json!(format!("{} {}", user.first_name, user.last_name).trim()));
-    body.insert("email".to_owned(), json!(user.email));
-    body.insert("state".to_owned(), json!(user.state.as_str()));
-    // Left out when unset (recorded on stage).
-    if let Some(uri) = context.state.callback(user.user_id, token.client_id) {
-        body.insert("callback_uri".to_owned(), json!(uri));
+    let parameters = Parameters::read(&request.method, &request.query, &request.headers, &request.body).ok()?;
+    if is_account {
+        facts.account_id = facts.account_id.or_else(|| parameters.required_id("account_id").ok());
+        facts.reference_id = facts.reference_id.take().or_else(|| parameters.text("reference_id", TEXT_MAX).ok()?);
+        return None;
     }
-    Ok(Value::Object(body))
+    let email = parameters.text("email", TEXT_MAX).ok()??;
+    Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS))
 }
 
-/// The live token behind a presented one, with its user.
+/// The live token of a request, with its user. Past its life, a temporary token is refused like a revoked one: what WePay
+/// answers then is not known.
 fn authenticate<'a>(
     context: &Context<'a>,
-    presented: &str,
+    request: &Request,
     facts: &mut Facts,
 ) -> Result<(&'a Token, &'a User), ApiError> {
+    let presented = bearer(&request.headers).ok_or_else(ApiError::no_token)?;
     let hash = sha256(presented);
     facts.token = Some(hash.clone());
     if presented.starts_with(protocol::OTHER_TOKEN_PREFIX) {
@@ -116,8 +139,22 @@ fn authenticate<'a>(
     if user.state == UserState::Deleted {
         return Err(ApiError::deleted_user());
     }
-    if token.revoked_at_us.is_some() {
+    if !token.is_live(context.now) {
         return Err(ApiError::revoked_token());
+    }
+    Ok((token, user))
+}
+
+/// The same, and the token must have this scope.
+fn authorize<'a>(
+    context: &Context<'a>,
+    request: &Request,
+    scope: &str,
+    facts: &mut Facts,
+) -> Result<(&'a Token, &'a User), ApiError> {
+    let (token, user) = authenticate(context, request, facts)?;
+    if !token.scope.iter().any(|has| has == scope) {
+        return Err(ApiError::missing_scope(scope));
     }
     Ok((token, user))
 }
@@ -146,63 +183,4 @@ fn client<'a>(context: &Context<'a>, parameters: &Parameters, facts: &mut Facts)
         return Err(ApiError::invalid_client());
     }
     Ok(app)
-}
-
-/// `/oauth2/token`: exchanges a code, and with that revokes every earlier token of the (user, app) (WePay API docs,
-/// oauth2 and access tokens pages).
-fn token(
-    context: &Context<'_>,
-    parameters: &Parameters,
-    facts: &mut Facts,
-    events: &mut Vec<Event>,
-) -> Result<Value, ApiError> {
-    let app = client(context, parameters, facts)?;
-    let code_text = parameters.required_text("code", TEXT_MAX)?;
-    let redirect_uri = parameters.required_text("redirect_uri", protocol::URI_MAX)?;
-    let callback_uri = parameters.uri("callback_uri")?;
-    parameters.refuse_unexpected(&TOKEN_PARAMETERS)?;
-    let code = context.state.code(&sha256(&code_text)).ok_or_else(ApiError::invalid_code)?;
-    if code.client_id != app.client_id {
-        return Err(ApiError::foreign_code());
-    }
-    facts.user_id = Some(code.user_id);
-    let earlier = context.state.unrevoked(code.user_id, app.client_id);
-    let at_us = context.now.as_micros();
-    if code.is_used {
-        if context.settings.reused_code_revokes {
-            events.push(Event::TokensRevoked { sha256: earlier, at_us });
-        }
-        return Err(ApiError::invalid_code());
-    }
-    let issued_at = Timestamp::from_micros(code.issued_at_us);
-    if context.now.since(issued_at) >= context.scaled(protocol::CODE_LIFE) {
-        return Err(ApiError::expired_code());
-    }
-    if code.redirect_uri != redirect_uri {
-        return Err(ApiError::invalid_parameter("redirect_uri does not match the one the code was issued for"));
-    }
-    if context.state.user(code.user_id).is_none_or(|user| user.state != UserState::Registered) {
-        return Err(ApiError::invalid_code());
-    }
-    let access_token = format!("{}{}", protocol::TOKEN_PREFIX, random_hex::<32>(context.entropy));
-    let hash = sha256(&access_token);
-    facts.token = Some(hash.clone());
-    events.push(Event::CodeUsed { sha256: code.sha256.clone() });
-    if context.settings.token_revokes && !earlier.is_empty() {
-        events.push(Event::TokensRevoked { sha256: earlier, at_us });
-    }
-    events.push(Event::TokenIssued(Token {
-        sha256: hash,
-        user_id: code.user_id,
-        client_id: app.client_id,
-        scope: code.scope.clone(),
-        kind: TokenKind::Permanent,
-        issued_at_us: at_us,
-        revoked_at_us: None,
-    }));
-    if let Some(callback_uri) = callback_uri {
-        events.push(Event::CallbackSet { user_id: code.user_id, client_id: app.client_id, callback_uri });
-    }
-    // No `expires_in`: its absence means that the token lives until revoked.
-    Ok(json!({ "user_id": code.user_id, "access_token": access_token, "token_type": "BEARER" }))
 }

@@ -35,7 +35,12 @@ pub(super) fn labelled(label: &str, parts: &[&str]) -> String {
 
 /// The part of a hash that the control API shows.
 pub(super) fn prefix(sha256: &str) -> String {
-    sha256.chars().take(PREFIX_DIGITS).collect()
+    prefix_of(sha256, PREFIX_DIGITS)
+}
+
+/// The first digits of a hash.
+pub(super) fn prefix_of(sha256: &str, digits: usize) -> String {
+    sha256.chars().take(digits).collect()
 }
 
 /// A password as stored: salted SHA-256. Good enough for invented people in a sandbox, too fast for real ones.

@@ -1,7 +1,8 @@
-//! The authorize page: checks what the app asks, lets a person sign in or register, then grant or deny.
+//! The pages for people; here the authorize page: checks what the app asks, lets a person sign in or register, then grant or deny.
 //!
 //! A request whose app or redirect URI is wrong never redirects: the answer would go to whoever wrote the link.
 
+pub(super) mod confirmation;
 mod forms;
 
 use askama::Template;
@@ -154,7 +155,7 @@ impl<'a> Visitor<'a> {
 }
 
 fn set_cookie(value: &str) -> (HeaderName, String) {
-    (header::SET_COOKIE, format!("{COOKIE}={value}; Path=/v2{CALL}; HttpOnly; SameSite=Lax"))
+    (header::SET_COOKIE, format!("{COOKIE}={value}; Path=/v2; HttpOnly; SameSite=Lax"))
 }
 
 #[derive(Template)]
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn redirects_stay_on_the_registered_domain_or_loopback() {
-        let mut settings = Settings::new(true);
+        let mut settings = Settings::new(true, false);
         settings.registered_domain = "shop.example".to_owned();
         for good in ["https://shop.example/cb", "https://a.shop.example/", "http://localhost:1/x", "http://127.0.0.1:9"]
         {

@@ -72,6 +72,46 @@ impl Parameters {
         number.ok_or_else(|| ApiError::invalid_parameter(format!("Parameter '{name}' expected integer")))
     }
 
+    /// A whole number that may be missing; digits in a string count as one.
+    pub(super) fn integer(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        match self.text(name, TEXT_MAX)? {
+            None => Ok(None),
+            Some(_) => self.required_id(name).map(Some),
+        }
+    }
+
+    /// A JSON array that may be missing.
+    pub(super) fn array(&self, name: &str) -> Result<Option<Value>, ApiError> {
+        self.shaped(name, "array", Value::is_array)
+    }
+
+    /// A JSON object that may be missing.
+    pub(super) fn object(&self, name: &str) -> Result<Option<Value>, ApiError> {
+        self.shaped(name, "object", Value::is_object)
+    }
+
+    fn shaped(&self, name: &str, shape: &str, is_shaped: fn(&Value) -> bool) -> Result<Option<Value>, ApiError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) if is_shaped(value) => Ok(Some(value.clone())),
+            Some(_) => Err(ApiError::invalid_parameter(format!("Parameter '{name}' expected {shape}"))),
+        }
+    }
+
+    /// Where notices shall go; may be missing. Full, and neither this machine nor WePay itself (WePay API docs, notices
+    /// page; the texts are inferred); `is_lax` permits this machine.
+    pub(super) fn callback_uri(&self, is_lax: bool) -> Result<Option<String>, ApiError> {
+        let name = "callback_uri";
+        let Some(uri) = self.uri(name)? else { return Ok(None) };
+        if uri.to_ascii_lowercase().contains("wepay.com") {
+            return Err(ApiError::invalid_parameter(format!("{name} cannot contain wepay.com")));
+        }
+        if !is_lax && is_this_machine(&uri) {
+            return Err(ApiError::invalid_parameter(format!("{name} cannot be localhost or 127.0.0.1")));
+        }
+        Ok(Some(uri))
+    }
+
     /// A full URI that may be missing.
     pub(super) fn uri(&self, name: &str) -> Result<Option<String>, ApiError> {
         match self.text(name, URI_MAX)? {
@@ -84,6 +124,16 @@ impl Parameters {
 /// Whether a text is an absolute http or https URI with a host.
 pub(super) fn is_full_uri(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// Whether a URI leads to a loopback address.
+fn is_this_machine(text: &str) -> bool {
+    match url::Url::parse(text).ok().as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(host)) => host == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 /// The text about a relative URI (from a log of real stage answers).
@@ -152,6 +202,30 @@ mod tests {
         for body in [r#"{"client_id": "12x"}"#, r#"{"client_id": 1.5}"#, r#"{"client_id": "-1"}"#] {
             assert_eq!(read(body), Err(wrong.clone()), "{body}");
         }
+    }
+
+    #[test]
+    fn notices_go_to_a_full_uri_elsewhere_and_in_lax_mode_here() {
+        let read = |uri: &str, is_lax| json(&format!(r#"{{"callback_uri": "{uri}"}}"#)).unwrap().callback_uri(is_lax);
+        assert!(read("https://shop.example/n?a=b", false).unwrap().is_some());
+        for uri in ["http://localhost:1/n", "http://127.0.0.1/n", "http://[::1]/n"] {
+            assert!(read(uri, true).is_ok() && read(uri, false).is_err(), "{uri}");
+        }
+        for uri in ["/n", "shop.example/n", "https://stage.WePay.com/n"] {
+            assert!(read(uri, true).is_err(), "{uri}");
+        }
+        assert_eq!(json("{}").unwrap().callback_uri(false), Ok(None));
+    }
+
+    #[test]
+    fn lists_objects_and_numbers_keep_their_shape() {
+        let all = json(r#"{"list": [1], "object": {"a": 1}, "number": "12", "none": null}"#).unwrap();
+        assert!(all.array("list").unwrap().is_some() && all.object("object").unwrap().is_some());
+        assert_eq!((all.integer("number"), all.integer("none")), (Ok(Some(12)), Ok(None)));
+        assert_eq!((all.array("none"), all.object("absent")), (Ok(None), Ok(None)));
+        let wrong = |shape: &str| ApiError::invalid_parameter(format!("Parameter 'number' expected {shape}"));
+        assert_eq!((all.array("number"), all.object("number")), (Err(wrong("array")), Err(wrong("object"))));
+        assert!(all.integer("list").is_err());
     }
 
     #[test]

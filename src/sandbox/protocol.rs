@@ -20,8 +20,17 @@ pub(super) const SCOPES: [&str; 8] = [
     "refund_payments",
 ];
 
-/// The scope that `/user` needs (WePay API docs, permissions page).
+/// How many of them are current; `/user/register` wants all of these (WePay API docs, user page).
+pub(super) const SCOPES_CURRENT: usize = 5;
+
+/// The scope that `/user` and `/user/modify` need (WePay API docs, permissions page).
 pub(super) const SCOPE_VIEW_USER: &str = "view_user";
+
+/// The scope that every account call needs (same page).
+pub(super) const SCOPE_MANAGE_ACCOUNTS: &str = "manage_accounts";
+
+/// How long a temporary token lives: 90 days since API version 2014-01-08 (its change list).
+pub(super) const TEMPORARY_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// How long an authorization code lives: 10 minutes (WePay API docs, oauth2 page).
 pub(super) const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
@@ -43,6 +52,9 @@ pub(super) const NAME_MAX: usize = 127;
 
 /// URIs: 2083 characters (WePay API docs, user and oauth2 pages).
 pub(super) const URI_MAX: usize = 2083;
+
+/// Descriptions and messages: 65,535 characters (WePay API docs, limits mirrored by WePay.NET).
+pub(super) const LONG_TEXT_MAX: usize = 65_535;
 
 /// Largest request body: the largest documented string has 65,535 characters (WePay.NET), each at most 12 bytes of
 /// escaped JSON; the rest is headroom. WePay's own limit is not documented.
@@ -155,6 +167,37 @@ impl ApiError {
     pub(super) fn missing_scope(scope: &str) -> Self {
         let text = "access token does not have the necessary permissions for this action. Permission required:";
         Self::access_denied(1010, format!("{text} {scope}"))
+    }
+
+    /// 1010: something that WePay must enable for an app first (number from WePay best practices, text inferred).
+    pub(super) fn not_enabled(what: &str) -> Self {
+        Self::access_denied(1010, format!("this application does not have permission to use {what}"))
+    }
+
+    /// A scope list that is not all of the current ones, or names one that is not (class from the WePay API docs, errors
+    /// page; number and text inferred).
+    pub(super) fn invalid_scope(description: impl Into<String>) -> Self {
+        Self { error: "invalid_scope".to_owned(), ..Self::invalid_request(1003, description) }
+    }
+
+    /// 3002: no such account, or somebody else's (recorded on stage).
+    pub(super) fn foreign_account() -> Self {
+        Self::access_denied(3002, "invalid account_id, account does not exist or does not belong to user")
+    }
+
+    /// 3002: an app changes its own accounts only (WePay API docs, account page).
+    pub(super) fn other_apps_account() -> Self {
+        Self::access_denied(3002, "applications can only modify accounts they have created")
+    }
+
+    /// 3003: the account was deleted (number from the catalogue; class and text inferred).
+    pub(super) fn deleted_account() -> Self {
+        Self::invalid_request(3003, "this account has been deleted")
+    }
+
+    /// 7002: there is nothing to confirm (recorded on stage; Invoice Ninja compares the text).
+    pub(super) fn already_approved() -> Self {
+        Self::invalid_request(7002, "This access_token is already approved.")
     }
 
     /// 1011: the token was revoked (number from the catalogue, text from wepay-rails).

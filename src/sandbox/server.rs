@@ -20,7 +20,7 @@ use super::parameters::bearer;
 use super::protocol::{ApiError, BODY_MAX, VERSION_DEFAULT};
 use super::state::{Call, Event};
 use super::world::{Core, Facts, Media, Outcome, Reply, Request, World};
-use super::{api, control, pages};
+use super::{api, confirmation, control, pages};
 use crate::domain::ambient::{Clock as _, SystemClock};
 
 /// Longest path that the call log keeps; our longest own path has 20 characters.
@@ -161,6 +161,7 @@ fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
     let context = core.context(&world);
     let Outcome { mut reply, mut facts, mut events } = match request.call.as_str() {
         pages::CALL => pages::answer(&context, request),
+        confirmation::CALL => pages::confirmation::answer(&context, request),
         _ => api::answer(&context, request),
     };
     let mut answered = true;
@@ -182,7 +183,7 @@ fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
         _ => {}
     }
     let status = answered.then_some(reply.status);
-    events.push(Event::Called(record(core, &world, request, status, &facts)));
+    events.push(Event::Called(record(core, &world, request, status, facts)));
     match world.commit(events) {
         Ok(()) => reply,
         Err(error) => {
@@ -196,7 +197,7 @@ fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
 fn log_only(core: &Core, request: &Request, failure: Option<&Failure>) {
     let mut world = core.lock();
     let facts = Facts { error_code: failure.and_then(Failure::code), ..Facts::default() };
-    let call = record(core, &world, request, failure.map(Failure::status), &facts);
+    let call = record(core, &world, request, failure.map(Failure::status), facts);
     let logged: io::Result<()> = world.commit(vec![Event::Called(call)]);
     if let Err(error) = logged {
         tracing::error!("the sandbox could not write its journal: {error}");
@@ -204,7 +205,8 @@ fn log_only(core: &Core, request: &Request, failure: Option<&Failure>) {
 }
 
 /// The call-log line; `status` is none when the connection is dropped.
-fn record(core: &Core, world: &World, request: &Request, status: Option<u16>, facts: &Facts) -> Call {
+fn record(core: &Core, world: &World, request: &Request, status: Option<u16>, mut facts: Facts) -> Call {
+    let email_sha256 = api::note_asked(request, &mut facts);
     let last = world.state.calls().last().map_or(0, |call| call.seq);
     Call {
         seq: last.saturating_add(1),
@@ -215,7 +217,10 @@ fn record(core: &Core, world: &World, request: &Request, status: Option<u16>, fa
         error_code: facts.error_code,
         user_id: facts.user_id,
         client_id: facts.client_id.map(|id| id.to_string()),
-        scope: facts.scope.clone(),
+        scope: facts.scope,
+        email_sha256,
+        account_id: facts.account_id,
+        reference_id: facts.reference_id,
         token_sha256: facts.token.as_deref().map(prefix),
         answered: status.is_some(),
     }

@@ -1,144 +1,28 @@
-//! What the provider knows: apps, people, codes, tokens, sessions and every call; changed by [`Event`]s alone.
+//! What the provider knows: apps, people, codes, tokens, accounts, mails, sessions and every call; changed by [`Event`]s
+//! alone.
 //!
 //! An event says what happened, not what was asked, so that replaying the journal needs no decision. Secrets are hashed
 //! before they come here; only the app's client secret stays readable, because it must be handed out again.
 
-use std::collections::{BTreeMap, HashMap};
+mod account;
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use super::hash::Password;
 use crate::domain::ambient::Timestamp;
 
+pub(super) use account::{Account, AccountState, Details};
+pub(super) use records::{App, Call, Code, Mail, Token, TokenKind, User, UserState};
+
 /// The first user id given: above 2^31, as recorded ids are (stage transcripts of 2015 to 2017), so that a client
 /// with 32-bit ids fails here and not in production.
 const FIRST_USER_ID: u64 = 3_800_000_001;
 
-/// State of a WePay user (WePay API docs, user page).
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum UserState {
-    /// Made by an app, not confirmed by the person.
-    Pending,
-    /// A person who can sign in.
-    Registered,
-    /// Gone, by own wish or by WePay support.
-    Deleted,
-}
-
-impl UserState {
-    /// The name on the wire.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Registered => "registered",
-            Self::Deleted => "deleted",
-        }
-    }
-}
-
-/// A registered app.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct App {
-    /// Public id, digits.
-    pub(super) client_id: u64,
-    /// Ten lower-case hexadecimal digits.
-    pub(super) client_secret: String,
-    /// The user who registered the app.
-    pub(super) owner_user_id: u64,
-}
-
-/// A WePay user, keyed by e-mail address.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct User {
-    /// Id.
-    pub(super) user_id: u64,
-    /// E-mail address as entered.
-    pub(super) email: String,
-    /// First name.
-    pub(super) first_name: String,
-    /// Last name.
-    pub(super) last_name: String,
-    /// State.
-    pub(super) state: UserState,
-    /// Nobody signs in without one.
-    pub(super) password: Option<Password>,
-}
-
-/// An authorization code.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Code {
-    /// SHA-256 of the code.
-    pub(super) sha256: String,
-    /// The app it was issued to.
-    pub(super) client_id: u64,
-    /// Who granted.
-    pub(super) user_id: u64,
-    /// Byte for byte as given to the authorize page.
-    pub(super) redirect_uri: String,
-    /// What was granted.
-    pub(super) scope: Vec<String>,
-    /// When, in microseconds since 1970.
-    pub(super) issued_at_us: i64,
-    /// Whether it was exchanged.
-    #[serde(default)]
-    pub(super) is_used: bool,
-}
-
-/// Kind of a token (WePay API docs, access tokens page).
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum TokenKind {
-    /// Lives until revoked.
-    Permanent,
-}
-
-/// An access token.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Token {
-    /// SHA-256 of the token.
-    pub(super) sha256: String,
-    /// Whose.
-    pub(super) user_id: u64,
-    /// For which app.
-    pub(super) client_id: u64,
-    /// What it may do.
-    pub(super) scope: Vec<String>,
-    /// Kind.
-    pub(super) kind: TokenKind,
-    /// When, in microseconds since 1970.
-    pub(super) issued_at_us: i64,
-    /// When it was revoked.
-    #[serde(default)]
-    pub(super) revoked_at_us: Option<i64>,
-}
-
-/// One request to the API or to the authorize page.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Call {
-    /// 1, 2, 3 …
-    pub(super) seq: u64,
-    /// RFC 3339, by the sandbox's clock.
-    pub(super) at: String,
-    /// HTTP method.
-    pub(super) method: String,
-    /// Path with `/v2`, without trailing slash.
-    pub(super) path: String,
-    /// HTTP status of the answer; none when the connection was dropped.
-    pub(super) status: Option<u16>,
-    /// `error_code` of the answer.
-    pub(super) error_code: Option<u32>,
-    /// The user whose token or code it was, or who was signed in.
-    pub(super) user_id: Option<u64>,
-    /// The app, when the request named one that is.
-    pub(super) client_id: Option<String>,
-    /// At the authorize page: the scope list exactly as received.
-    pub(super) scope: Option<String>,
-    /// Beginning of the SHA-256 of the token presented or issued.
-    pub(super) token_sha256: Option<String>,
-    /// False when a fault dropped the answer.
-    pub(super) answered: bool,
-}
+/// The first account id given: above 2^31 for the same reason, and far from user ids, so that a mix-up shows.
+const FIRST_ACCOUNT_ID: u64 = 2_900_000_001;
 
 /// Something that happened.
 #[derive(Clone, Serialize, Deserialize)]
@@ -160,6 +44,24 @@ pub(super) enum Event {
     CodeUsed { sha256: String },
     /// A token was issued.
     TokenIssued(Token),
+    /// These temporary tokens became permanent.
+    TokensMadePermanent { sha256: Vec<String> },
+    /// A user granted an app access on the confirmation page.
+    Approved { user_id: u64, client_id: u64 },
+    /// A user took an app's access back.
+    ApprovalWithdrawn { user_id: u64, client_id: u64 },
+    /// An app registered a user; where the person goes after confirming.
+    Registered { user_id: u64, client_id: u64, redirect_uri: Option<String> },
+    /// A user who had no password, or another one, chose it.
+    PasswordSet { user_id: u64, password: Password },
+    /// A confirmation mail was sent.
+    MailSent(Mail),
+    /// An account was made.
+    AccountMade(Box<Account>),
+    /// An account's state changed.
+    AccountChanged { account_id: u64, state: AccountState },
+    /// An app changed what it says of an account.
+    AccountModified { account_id: u64, details: Box<Details> },
     /// These tokens died.
     TokensRevoked { sha256: Vec<String>, at_us: i64 },
     /// Where notices about a user go.
@@ -190,6 +92,12 @@ pub(super) struct State {
     /// Hashes of all tokens of a (user, app), in order of issue.
     grants: BTreeMap<(u64, u64), Vec<String>>,
     callbacks: HashMap<(u64, u64), String>,
+    /// (user, app) pairs with the user's consent.
+    approvals: BTreeSet<(u64, u64)>,
+    /// Where a (user, app) goes after confirming, as the last registration said.
+    registrations: HashMap<(u64, u64), Option<String>>,
+    accounts: BTreeMap<u64, Account>,
+    mails: Vec<Mail>,
     calls: Vec<Call>,
     clock_offset_us: i64,
 }
@@ -211,13 +119,53 @@ impl State {
                     user.state = state;
                 }
             }
+            Event::PasswordSet { user_id, password } => {
+                if let Some(user) = self.users.get_mut(&user_id) {
+                    user.password = Some(password);
+                }
+            }
             Event::SessionOpened { sha256, user_id, at_us } => {
                 self.sessions.insert(sha256, Session { user_id, opened_at: Timestamp::from_micros(at_us) });
             }
-            Event::SessionClosed { sha256 } => {
-                self.sessions.remove(&sha256);
+            Event::SessionClosed { sha256 } => drop(self.sessions.remove(&sha256)),
+            Event::Registered { user_id, client_id, redirect_uri } => {
+                self.registrations.insert((user_id, client_id), redirect_uri);
             }
+            Event::MailSent(mail) => self.mails.push(mail),
+            Event::CallbackSet { user_id, client_id, callback_uri } => {
+                self.callbacks.insert((user_id, client_id), callback_uri);
+            }
+            Event::AccountMade(account) => drop(self.accounts.insert(account.account_id, *account)),
+            Event::AccountChanged { account_id, state } => {
+                if let Some(account) = self.accounts.get_mut(&account_id) {
+                    account.state = state;
+                }
+            }
+            Event::AccountModified { account_id, details } => {
+                if let Some(account) = self.accounts.get_mut(&account_id) {
+                    account.update(*details);
+                }
+            }
+            Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
+            Event::Called(call) => self.calls.push(call),
+            about_grants @ (Event::Approved { .. }
+            | Event::ApprovalWithdrawn { .. }
+            | Event::CodeIssued(_)
+            | Event::CodeUsed { .. }
+            | Event::TokenIssued(_)
+            | Event::TokensMadePermanent { .. }
+            | Event::TokensRevoked { .. }) => self.apply_to_grants(about_grants),
+        }
+    }
+
+    /// Takes in an event about consent, codes or tokens.
+    fn apply_to_grants(&mut self, event: Event) {
+        match event {
+            Event::Approved { user_id, client_id } => drop(self.approvals.insert((user_id, client_id))),
+            Event::ApprovalWithdrawn { user_id, client_id } => drop(self.approvals.remove(&(user_id, client_id))),
             Event::CodeIssued(code) => {
+                // A code is what the person's consent was answered with.
+                self.approvals.insert((code.user_id, code.client_id));
                 self.codes.insert(code.sha256.clone(), code);
             }
             Event::CodeUsed { sha256 } => {
@@ -226,21 +174,28 @@ impl State {
                 }
             }
             Event::TokenIssued(token) => {
+                if token.kind == TokenKind::Permanent {
+                    self.approvals.insert((token.user_id, token.client_id));
+                }
                 self.grants.entry((token.user_id, token.client_id)).or_default().push(token.sha256.clone());
                 self.tokens.insert(token.sha256.clone(), token);
             }
+            Event::TokensMadePermanent { sha256 } => {
+                for sha256 in sha256 {
+                    if let Some(token) = self.tokens.get_mut(&sha256) {
+                        (token.kind, token.expires_at_us) = (TokenKind::Permanent, None);
+                    }
+                }
+            }
             Event::TokensRevoked { sha256, at_us } => {
-                for token in sha256 {
-                    if let Some(token) = self.tokens.get_mut(&token) {
+                for sha256 in sha256 {
+                    if let Some(token) = self.tokens.get_mut(&sha256) {
                         token.revoked_at_us.get_or_insert(at_us);
                     }
                 }
             }
-            Event::CallbackSet { user_id, client_id, callback_uri } => {
-                self.callbacks.insert((user_id, client_id), callback_uri);
-            }
-            Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
-            Event::Called(call) => self.calls.push(call),
+            // `apply` has taken in all the others.
+            _ => {}
         }
     }
 
@@ -259,9 +214,10 @@ impl State {
         self.users.get(&user_id)
     }
 
-    /// A user by e-mail address; case does not matter.
+    /// The user with this e-mail address; case does not matter. A deleted user's address is free again.
     pub(super) fn user_by_email(&self, email: &str) -> Option<&User> {
-        self.emails.get(&email_key(email)).and_then(|user_id| self.users.get(user_id))
+        let user = self.emails.get(&email_key(email)).and_then(|user_id| self.users.get(user_id));
+        user.filter(|user| user.state != UserState::Deleted)
     }
 
     /// All users, by id.
@@ -311,6 +267,41 @@ impl State {
             .collect()
     }
 
+    /// Whether the user has consented to the app's access.
+    pub(super) fn is_approved(&self, user_id: u64, client_id: u64) -> bool {
+        self.approvals.contains(&(user_id, client_id))
+    }
+
+    /// Where a user goes after confirming.
+    pub(super) fn after_confirmation(&self, user_id: u64, client_id: u64) -> Option<&String> {
+        self.registrations.get(&(user_id, client_id)).and_then(Option::as_ref)
+    }
+
+    /// An account by its id.
+    pub(super) fn account(&self, account_id: u64) -> Option<&Account> {
+        self.accounts.get(&account_id)
+    }
+
+    /// All accounts, by id, which is by age.
+    pub(super) fn accounts(&self) -> impl DoubleEndedIterator<Item = &Account> {
+        self.accounts.values()
+    }
+
+    /// The accounts of a user, whichever app made them, oldest first.
+    pub(super) fn accounts_of(&self, user_id: u64) -> impl DoubleEndedIterator<Item = &Account> {
+        self.accounts().filter(move |account| account.owner_user_id == user_id)
+    }
+
+    /// The id of the next account.
+    pub(super) fn next_account_id(&self) -> u64 {
+        self.accounts.last_key_value().map_or(FIRST_ACCOUNT_ID, |(last, _)| last.saturating_add(1))
+    }
+
+    /// Every mail so far, oldest first.
+    pub(super) fn mails(&self) -> &[Mail] {
+        &self.mails
+    }
+
     /// Where an app wants notices about a user.
     pub(super) fn callback(&self, user_id: u64, client_id: u64) -> Option<&String> {
         self.callbacks.get(&(user_id, client_id))
@@ -327,6 +318,7 @@ impl State {
     }
 }
 
-fn email_key(email: &str) -> String {
+/// What tells two addresses apart: small letters, no space around.
+pub(super) fn email_key(email: &str) -> String {
     email.trim().to_lowercase()
 }

@@ -18,7 +18,9 @@ use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, Timestamp};
 pub(super) struct Settings {
     /// `/oauth2/token` revokes earlier tokens of the (user, app): the truth. False only for tests of tests.
     pub(super) token_revokes: bool,
-    /// Redirect URIs may also point to a loopback address.
+    /// `/user/register` does so too: not stated anywhere, so both can be played.
+    pub(super) register_revokes: bool,
+    /// Redirect and callback URIs may also point to a loopback address.
     pub(super) lax_redirects: bool,
     /// A denial carries the `state` back.
     pub(super) state_on_denial: bool,
@@ -30,9 +32,10 @@ pub(super) struct Settings {
 
 impl Settings {
     /// The settings of a fresh start.
-    pub(super) fn new(token_revokes: bool) -> Self {
+    pub(super) fn new(token_revokes: bool, register_revokes: bool) -> Self {
         Self {
             token_revokes,
+            register_revokes,
             lax_redirects: true,
             state_on_denial: true,
             reused_code_revokes: false,
@@ -73,6 +76,8 @@ pub(super) struct Facts {
     pub(super) user_id: Option<u64>,
     pub(super) client_id: Option<u64>,
     pub(super) scope: Option<String>,
+    pub(super) account_id: Option<u64>,
+    pub(super) reference_id: Option<String>,
     /// SHA-256 of the token presented or issued.
     pub(super) token: Option<String>,
 }
@@ -125,6 +130,8 @@ pub(super) struct Core {
     pub(super) clock: Arc<AdjustableClock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) time_scale: u32,
+    /// Base URL of the pages.
+    pub(super) ui: String,
     world: Mutex<World>,
 }
 
@@ -134,9 +141,10 @@ impl Core {
         clock: Arc<AdjustableClock>,
         entropy: Arc<dyn Entropy>,
         time_scale: u32,
+        ui: String,
         world: World,
     ) -> Arc<Self> {
-        Arc::new(Self { clock, entropy, time_scale, world: Mutex::new(world) })
+        Arc::new(Self { clock, entropy, time_scale, ui, world: Mutex::new(world) })
     }
 
     /// Locks the world. A handler that panicked has changed nothing: events are applied after its decision.

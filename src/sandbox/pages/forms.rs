@@ -1,6 +1,7 @@
 //! What the page's forms do: log in, register, log out, grant, deny.
 
 use super::{Asked, Visitor, parameter, set_cookie, show};
+use crate::sandbox::confirmation;
 use crate::sandbox::hash::{Password, random_hex, sha256};
 use crate::sandbox::protocol::{NAME_MAX, TEXT_MAX};
 use crate::sandbox::state::{Code, Event, User, UserState};
@@ -29,9 +30,8 @@ pub(super) fn submit(
             Err(problem) => show_signed_out(asked, visitor, problem),
         },
         ("register", _) => match register(context, &field) {
-            Ok(user) => {
-                let user_id = user.user_id;
-                events.push(Event::UserMade(user));
+            Ok((user_id, changes)) => {
+                events.extend(changes);
                 open_session(context, asked, user_id, facts, events)
             }
             Err(problem) => show_signed_out(asked, visitor, problem),
@@ -61,8 +61,26 @@ fn log_in(context: &Context<'_>, email: &str, password: &str) -> Result<u64, &'s
     user.filter(is_right).map(|user| user.user_id).ok_or("The email or the password is not right.")
 }
 
-fn register(context: &Context<'_>, field: &dyn Fn(&str) -> String) -> Result<User, &'static str> {
-    new_user(context, &field("email"), &field("password"), &field("first_name"), &field("last_name"))
+/// A new user, or the one whom an app registered under this address and who never confirmed: such a person completes the
+/// registration here, which registers, but grants nothing yet (inferred).
+fn register(context: &Context<'_>, field: &dyn Fn(&str) -> String) -> Result<(u64, Vec<Event>), &'static str> {
+    let pending = context.state.user_by_email(&field("email")).filter(|user| user.state == UserState::Pending);
+    if let Some(user) = pending {
+        let password = password_of(context, &field("password"))?;
+        let mut changes = vec![Event::PasswordSet { user_id: user.user_id, password }];
+        changes.extend(confirmation::events(context.state, user, &[], context.now));
+        return Ok((user.user_id, changes));
+    }
+    let user = new_user(context, &field("email"), &field("password"), &field("first_name"), &field("last_name"))?;
+    Ok((user.user_id, vec![Event::UserMade(user)]))
+}
+
+/// A password as kept.
+pub(super) fn password_of(context: &Context<'_>, password: &str) -> Result<Password, &'static str> {
+    if password.is_empty() || password.chars().count() > PASSWORD_MAX {
+        return Err("A password of 1 to 255 characters is needed.");
+    }
+    Ok(Password::new(password, context.entropy))
 }
 
 /// Checks a registration, from the page or from the control API.
@@ -82,9 +100,7 @@ pub(in crate::sandbox) fn new_user(
     if !is_name(first_name) || !is_name(last_name) {
         return Err("First and last name are needed, with at most 127 characters each.");
     }
-    if password.is_empty() || password.chars().count() > PASSWORD_MAX {
-        return Err("A password of 1 to 255 characters is needed.");
-    }
+    let password = password_of(context, password)?;
     if context.state.user_by_email(email).is_some() {
         return Err("There is a user with that email already.");
     }
@@ -94,7 +110,7 @@ pub(in crate::sandbox) fn new_user(
         first_name: first_name.to_owned(),
         last_name: last_name.to_owned(),
         state: UserState::Registered,
-        password: Some(Password::new(password, context.entropy)),
+        password: Some(password),
     })
 }
 

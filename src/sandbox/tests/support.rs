@@ -27,6 +27,7 @@ pub(super) fn options(dir: Option<&Path>) -> Options {
         entropy: Arc::new(SystemEntropy),
         time_scale: 1,
         token_revokes: true,
+        register_revokes: false,
     }
 }
 

@@ -1,0 +1,153 @@
+//! `/user/register`: a token for a person who has not consented yet.
+
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
+
+use super::client;
+use crate::sandbox::hash::{random_hex, sha256};
+use crate::sandbox::parameters::Parameters;
+use crate::sandbox::protocol::{self, ApiError, NAME_MAX, SCOPES, SCOPES_CURRENT, TEXT_MAX};
+use crate::sandbox::state::{App, Event, Token, TokenKind, User, UserState};
+use crate::sandbox::world::{Context, Facts};
+
+/// Parameters (WePay API docs, user page; WePay.NET).
+const PARAMETERS: [&str; 13] = [
+    "client_id",
+    "client_secret",
+    "email",
+    "scope",
+    "first_name",
+    "last_name",
+    "original_ip",
+    "original_device",
+    "tos_acceptance_time",
+    "redirect_uri",
+    "callback_uri",
+    "type",
+    "rbits",
+];
+
+/// What was asked, checked.
+struct Asked {
+    email: String,
+    scope: Vec<String>,
+    first_name: String,
+    last_name: String,
+    redirect_uri: Option<String>,
+    callback_uri: Option<String>,
+}
+
+/// Makes a user, or finds the one with that address (since API version 2014-01-08 both succeed), and issues a temporary
+/// token; a permanent one if that user has approved this app already (inferred from Invoice Ninja).
+pub(super) fn register(
+    context: &Context<'_>,
+    parameters: &Parameters,
+    facts: &mut Facts,
+    events: &mut Vec<Event>,
+) -> Result<Value, ApiError> {
+    let app = client(context, parameters, facts)?;
+    let asked = Asked::read(context, parameters)?;
+    let user_id = match context.state.user_by_email(&asked.email) {
+        Some(user) => user.user_id,
+        None => {
+            let user = new_user(context, &asked);
+            let user_id = user.user_id;
+            events.push(Event::UserMade(user));
+            user_id
+        }
+    };
+    facts.user_id = Some(user_id);
+    if context.settings.register_revokes {
+        let sha256 = context.state.unrevoked(user_id, app.client_id);
+        if !sha256.is_empty() {
+            events.push(Event::TokensRevoked { sha256, at_us: context.now.as_micros() });
+        }
+    }
+    let (access_token, token) = issue(context, app, user_id, asked.scope);
+    facts.token = Some(token.sha256.clone());
+    let is_temporary = token.kind == TokenKind::Temporary;
+    events.push(Event::TokenIssued(token));
+    let client_id = app.client_id;
+    events.push(Event::Registered { user_id, client_id, redirect_uri: asked.redirect_uri });
+    if let Some(callback_uri) = asked.callback_uri {
+        events.push(Event::CallbackSet { user_id, client_id, callback_uri });
+    }
+    let life = is_temporary.then(|| context.scaled(protocol::TEMPORARY_LIFE).as_secs());
+    Ok(json!({ "user_id": user_id, "access_token": access_token, "token_type": "BEARER", "expires_in": life }))
+}
+
+impl Asked {
+    fn read(context: &Context<'_>, parameters: &Parameters) -> Result<Self, ApiError> {
+        let email = parameters.required_text("email", TEXT_MAX)?.trim().to_owned();
+        let is_address = email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+        if !is_address {
+            return Err(ApiError::invalid_parameter("invalid email"));
+        }
+        let scope = all_scopes(&parameters.required_text("scope", TEXT_MAX)?)?;
+        let first_name = parameters.required_text("first_name", NAME_MAX)?;
+        let last_name = parameters.required_text("last_name", NAME_MAX)?;
+        let original_ip = parameters.required_text("original_ip", TEXT_MAX)?;
+        if original_ip.parse::<Ipv4Addr>().is_err() {
+            // The documented 16 characters have no room for more than IPv4.
+            return Err(ApiError::invalid_parameter("invalid original_ip"));
+        }
+        parameters.required_text("original_device", TEXT_MAX)?;
+        parameters.required_id("tos_acceptance_time")?;
+        let redirect_uri = parameters.uri("redirect_uri")?;
+        let callback_uri = parameters.callback_uri(context.settings.lax_redirects)?;
+        match parameters.text("type", TEXT_MAX)?.as_deref() {
+            None => {}
+            Some("sso") => return Err(ApiError::not_enabled("type sso")),
+            Some(_) => return Err(ApiError::invalid_parameter("type parameter must be sso")),
+        }
+        parameters.array("rbits")?;
+        parameters.refuse_unexpected(&PARAMETERS)?;
+        Ok(Self { email, scope, first_name, last_name, redirect_uri, callback_uri })
+    }
+}
+
+/// The scopes of a comma list that must name all current ones, in any order; historic ones may stand beside them.
+fn all_scopes(list: &str) -> Result<Vec<String>, ApiError> {
+    let scopes: Vec<String> = list.split(',').map(|scope| scope.trim().to_owned()).collect();
+    if let Some(unknown) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
+        return Err(ApiError::invalid_scope(format!("there is no scope {unknown}")));
+    }
+    match SCOPES.iter().take(SCOPES_CURRENT).find(|current| !scopes.iter().any(|scope| scope == *current)) {
+        Some(missing) => Err(ApiError::invalid_scope(format!("scope must contain {missing}"))),
+        None => Ok(scopes),
+    }
+}
+
+fn new_user(context: &Context<'_>, asked: &Asked) -> User {
+    User {
+        user_id: context.state.next_user_id(),
+        email: asked.email.clone(),
+        first_name: asked.first_name.clone(),
+        last_name: asked.last_name.clone(),
+        state: UserState::Pending,
+        password: None,
+    }
+}
+
+/// A fresh token and what is kept of it.
+fn issue(context: &Context<'_>, app: &App, user_id: u64, scope: Vec<String>) -> (String, Token) {
+    let access_token = format!("{}{}", protocol::TOKEN_PREFIX, random_hex::<32>(context.entropy));
+    let (kind, expires_at_us) = if context.state.is_approved(user_id, app.client_id) {
+        (TokenKind::Permanent, None)
+    } else {
+        let expires_at = context.now.plus(context.scaled(protocol::TEMPORARY_LIFE));
+        (TokenKind::Temporary, Some(expires_at.as_micros()))
+    };
+    let token = Token {
+        sha256: sha256(&access_token),
+        user_id,
+        client_id: app.client_id,
+        scope,
+        kind,
+        issued_at_us: context.now.as_micros(),
+        expires_at_us,
+        revoked_at_us: None,
+    };
+    (access_token, token)
+}

@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod listener;
 
+mod accounts;
 mod admin;
 mod audit;
 mod convert;
@@ -26,6 +27,7 @@ use crate::domain::ambient::{Clock, Entropy};
 use crate::domain::id::CallId;
 use crate::service::{Call, Error, Kind, Services};
 use crate::v1;
+use crate::v1::account_service_server::AccountServiceServer;
 use crate::v1::admin_service_server::AdminServiceServer;
 use crate::v1::audit_service_server::AuditServiceServer;
 use crate::v1::onboarding_service_server::OnboardingServiceServer;
@@ -114,6 +116,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<TokenServiceServer<tokens::Tokens>>().await;
     health.set_serving::<OnboardingServiceServer<onboarding::Onboarding>>().await;
+    health.set_serving::<AccountServiceServer<accounts::Accounts>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
         .build_v1()?;
@@ -133,6 +136,7 @@ pub async fn serve(
         .max_connection_age(CONNECTION_AGE_MAX)
         .max_connection_age_grace(CONNECTION_AGE_GRACE)
         .add_service(limited!(OnboardingServiceServer::new(onboarding::Onboarding(desk.clone()))))
+        .add_service(limited!(AccountServiceServer::new(accounts::Accounts(desk.clone()))))
         .add_service(limited!(TokenServiceServer::new(tokens::Tokens(desk.clone()))))
         .add_service(limited!(AuditServiceServer::new(audit::Audit(desk.clone()))))
         .add_service(limited!(AdminServiceServer::new(admin::Admin(desk))))

@@ -9,6 +9,7 @@
 //! | `connect` | the routes of a merchant's journey |
 //! | `cookie` | the browser's binding |
 //! | `headers` | limits before, and headers on, every answer |
+//! | `notices` | what the provider sends when something of it changed |
 //! | `ops` | `/livez` and `/readyz` |
 //! | `pages` | every text a merchant can read, and the table of service errors |
 //! | `query` | the parameters of a callback |
@@ -16,6 +17,7 @@
 mod connect;
 mod cookie;
 mod headers;
+mod notices;
 mod ops;
 mod pages;
 mod query;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::domain::ambient::{Clock, Entropy};
 use crate::domain::id::{AppId, CallId};
@@ -62,8 +64,8 @@ struct Site {
     site: Arc<PublicSite>,
 }
 
-/// The pages that merchants and the provider's redirects reach. URLs below `/connect` live for ever: the provider and
-/// merchants' mailboxes keep them.
+/// The pages that merchants and the provider's redirects and notices reach. URLs below `/connect` and `/notices` live for ever: the
+/// provider and merchants' mailboxes keep them.
 ///
 /// The caller serves it over TLS only: without, browsers drop the cookie and no journey can end.
 pub fn public_router(services: Services, site: PublicSite) -> Router {
@@ -73,6 +75,7 @@ pub fn public_router(services: Services, site: PublicSite) -> Router {
         // A HEAD must not consume a state, so it does not reach the handler of GET.
         .route("/connect/{app}/callback", get(connect::callback).head(connect::callback_head))
         .route("/connect/{app}/status/{flow}", get(connect::status))
+        .route("/notices/{app}/{kind}/{tag}", post(notices::receive).layer(DefaultBodyLimit::max(notices::BODY_BYTES_MAX)))
         .route("/assets/style.css", get(pages::stylesheet))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)

@@ -4,8 +4,8 @@ use tonic::{Request, Response, Status};
 
 use super::{Desk, convert};
 use crate::domain::id::ConnectionId;
-use crate::domain::name::{FieldError, RequestId, Subject};
-use crate::service::{Error, Owner, ProviderReport, ReleasedToken, ReportResult};
+use crate::domain::name::{FieldError, ProviderAccountId, RequestId, Subject};
+use crate::service::{AccountKey, Error, Owner, ProviderReport, ReleasedToken, ReportResult};
 use crate::v1;
 use crate::v1::token_service_server::TokenService;
 
@@ -30,7 +30,11 @@ impl TokenService for Tokens {
                 Some(Wanted::MerchantId(id)) => Owner::Merchant(convert::merchant_key(Some(id), None)?),
                 Some(Wanted::ExternalId(id)) => Owner::Merchant(convert::merchant_key(None, Some(id))?),
                 Some(Wanted::Subject(subject)) => Owner::Subject(Subject::parse(subject)?),
-                None => return Err(FieldError::new("owner", "name it by merchant_id, external_id or subject").into()),
+                Some(Wanted::AccountId(id)) => Owner::Account(AccountKey::Id(convert::id("account_id", id)?)),
+                Some(Wanted::ProviderAccountId(id)) => {
+                    Owner::Account(AccountKey::Provider(ProviderAccountId::parse(id)?))
+                }
+                None => return Err(FieldError::new("owner", "name a merchant, a subject or an account").into()),
             };
             let min = request.min_version.as_ref().map(|min| convert::version_ref("min_version", min)).transpose()?;
             self.0.services.read_token(&call, &owner, min).await

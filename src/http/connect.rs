@@ -121,8 +121,8 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_FETCH_SITE).iter().any(|site| site != "same-origin" && site != "none")
 }
 
-/// Where the browser is: counted, never recorded.
-fn address(peer: Option<Extension<Peer>>) -> Option<IpAddr> {
+/// Where the other end is: counted, never recorded.
+pub(super) fn address(peer: Option<Extension<Peer>>) -> Option<IpAddr> {
     peer.and_then(|Extension(Peer(address))| address).map(|address| address.ip())
 }
 

@@ -1,9 +1,10 @@
 //! Handing out tokens, and what callers report about them.
 
 use super::error::{Error, Kind, Result};
+use super::accounts::{self, AccountKey};
 use super::{Call, Permitted, Services};
 use crate::domain::ambient::Timestamp;
-use crate::domain::id::{ConnectionId, MerchantId, TokenVersion};
+use crate::domain::id::{AccountId, ConnectionId, MerchantId, TokenVersion};
 use crate::domain::merchant::LinkState;
 use crate::domain::name::{RequestId, Subject};
 use crate::domain::secret::AccessToken;
@@ -20,6 +21,8 @@ pub enum Owner {
     Merchant(MerchantKey),
     /// A provider user's, for a merchant that its connection serves.
     Subject(Subject),
+    /// That of the merchant for whom an account was made.
+    Account(AccountKey),
 }
 
 /// A token on its way to a caller that may have it; its read is on record.
@@ -91,7 +94,7 @@ impl Services {
             Owner::Merchant(key) => match self.parts.store.head_of_merchant(key).await {
                 Ok(Some(head)) => {
                     let (grant, act) = self.grant::<ReadToken>(call, KIND, &head.merchant).await?;
-                    self.release(grant, &act, head, min_version).await
+                    self.release(grant, &act, head, None, min_version).await
                 }
                 Ok(None) => {
                     let permitted = self.permit::<ReadToken>(call, KIND, key).await?;
@@ -113,7 +116,43 @@ impl Services {
                     return Err(self.deny(call, KIND, None, Kind::NotFound).await);
                 };
                 let (grant, act) = self.grant::<ReadToken>(call, KIND, &head.merchant).await?;
-                self.release(grant, &act, head, min_version).await
+                self.release(grant, &act, head, None, min_version).await
+            }
+            Owner::Account(key) => self.read_token_of_account(call, key, min_version).await,
+        }
+    }
+
+    /// The token that an account is used with: its merchant's, and only while that merchant is linked to the connection that owns
+    /// the account. An account without a merchant, the app owner's, leads to no token.
+    async fn read_token_of_account(
+        &self,
+        call: &Call,
+        key: &AccountKey,
+        min_version: Option<(ConnectionId, TokenVersion)>,
+    ) -> Result<ReleasedToken> {
+        const KIND: EventKind = EventKind::TokenRead;
+        let account = match self.find_account(key).await {
+            Ok(account) => account,
+            Err(unreadable) => return Err(self.fail(&call.act(), KIND, None, unreadable).await),
+        };
+        let Some((account, merchant)) = account.and_then(|account| account.merchant.map(|of| (account, of))) else {
+            return Err(self.deny(call, KIND, None, Kind::NotFound).await);
+        };
+        let Permitted { merchant, grant, act } =
+            self.permit::<ReadToken>(call, KIND, &MerchantKey::Id(merchant)).await?;
+        let head = match self.parts.store.head_of_merchant(&MerchantKey::Id(merchant.id)).await {
+            Ok(head) => head.filter(|head| head.connection.id == account.connection),
+            Err(unreadable) => return Err(self.fail(&act, KIND, Some(merchant.id), unreadable.into()).await),
+        };
+        match head {
+            _ if !account.is_open() => {
+                Err(self.fail(&act, KIND, Some(merchant.id), accounts::not_open(&account)).await)
+            }
+            Some(head) => self.release(grant, &act, head, Some(account.id), min_version).await,
+            None => {
+                let kind = self.why_no_head(merchant.id).await?;
+                let error = Error::new(kind).with("account_id", account.id);
+                Err(self.fail(&act, KIND, Some(merchant.id), error).await)
             }
         }
     }
@@ -124,6 +163,7 @@ impl Services {
         grant: Grant<ReadToken>,
         act: &Act,
         head: Head,
+        account: Option<AccountId>,
         min_version: Option<(ConnectionId, TokenVersion)>,
     ) -> Result<ReleasedToken> {
         let merchant = head.merchant.id;
@@ -142,6 +182,9 @@ impl Services {
         event.link = Some(head.link.id);
         event.attempt = Some(head.version.attempt);
         event.fingerprint = Some(head.version.fingerprint);
+        if let Some(account) = account {
+            event = event.detail("account", account);
+        }
         self.parts.auditor.record(event.detail("purpose", grant.purpose())).await?;
         let expires_at = head.version.expires_at;
         Ok(ReleasedToken {

@@ -9,6 +9,7 @@
 //! | token version, head, liveness | [`token`] |
 //! | attempt | [`attempt`]: the durable intent of something that can bring or kill tokens |
 //! | account | [`account`]: a payment account at the provider, owned by a connection |
+//! | statement name | [`statement::judge`]: whether a card holder will know an account by its name |
 //! | provider call | [`provider_call::ProviderCall`]: one line of the call log |
 //! | event, record, trail | [`trail`] |
 
@@ -22,6 +23,7 @@ pub mod merchant;
 pub mod name;
 pub mod provider_call;
 pub mod secret;
+pub mod statement;
 pub mod timing;
 pub mod token;
 pub mod trail;

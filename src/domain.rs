@@ -10,6 +10,7 @@
 //! | attempt | [`attempt`]: the durable intent of something that can bring or kill tokens |
 //! | account | [`account`]: a payment account at the provider, owned by a connection |
 //! | notice | [`notice::Notice`]: what the provider sends when something of it changed |
+//! | statement name | [`statement::judge`]: whether a card holder will know an account by its name |
 //! | provider call | [`provider_call::ProviderCall`]: one line of the call log |
 //! | event, record, trail | [`trail`] |
 
@@ -24,6 +25,7 @@ pub mod name;
 pub mod notice;
 pub mod provider_call;
 pub mod secret;
+pub mod statement;
 pub mod timing;
 pub mod token;
 pub mod trail;

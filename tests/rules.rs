@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &str)] = &[
 const CRATES: &[(&str, &str)] = &[
     ("base64 minicbor sha2 subtle thiserror time uuid zeroize", "*"),
     ("arc_swap bytes serde tokio_stream tokio_util tracing url", "+"),
+    ("unicode_normalization unicode_properties", "domain/statement"),
     ("getrandom", "domain/ambient"),
     ("rustix", "+ domain/ambient"),
     ("tokio", "+ domain/ambient"),

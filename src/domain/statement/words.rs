@@ -1,0 +1,424 @@
+//! The words of a name, and what each of them says to a card holder.
+
+use super::characters::is_latin;
+use super::reason::NameReason;
+use super::{Platform, reference};
+
+/// What a part of a name says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Class {
+    /// Something that names somebody: whatever is none of the others.
+    Speaking,
+    /// One letter; several of them are initials.
+    Initial,
+    /// What kind of trade, or where: says something together with more.
+    Common,
+    /// What stands before a name, and may be one.
+    Link,
+    /// Articles, legal forms, conjunctions.
+    Filler,
+    /// What systems call their records.
+    Internal,
+    /// What people type to try something.
+    Test,
+    /// Digits.
+    Number,
+}
+
+/// One stretch of letters and digits, with the signs that hold names together (`H&M`, `Joe's`, `E*TRADE`).
+pub(super) struct Part<'a> {
+    pub(super) text: &'a str,
+    /// Characters of the name before it.
+    pub(super) start: usize,
+    pub(super) class: Class,
+}
+
+/// What stands between spaces.
+pub(super) struct Word<'a> {
+    pub(super) text: &'a str,
+    pub(super) parts: Vec<Part<'a>>,
+    /// The id that it contains or is part of.
+    pub(super) id: Option<NameReason>,
+}
+
+/// Words that name somebody when they stand with another, and nobody by themselves or in an opening.
+const COMMON: &[&str] = &[
+    "american",
+    "association",
+    "bar",
+    "best",
+    "boutique",
+    "business",
+    "cafe",
+    "café",
+    "center",
+    "centre",
+    "church",
+    "city",
+    "club",
+    "college",
+    "community",
+    "company",
+    "county",
+    "department",
+    "first",
+    "foundation",
+    "great",
+    "group",
+    "institute",
+    "international",
+    "market",
+    "national",
+    "new",
+    "office",
+    "official",
+    "old",
+    "online",
+    "only",
+    "original",
+    "restaurant",
+    "salon",
+    "school",
+    "service",
+    "services",
+    "shop",
+    "society",
+    "solutions",
+    "store",
+    "trading",
+    "university",
+];
+/// Those among them that say nothing even with a number: `Store 1`.
+const BARE: &[&str] = &["business", "company", "group", "office", "online", "service", "services", "shop", "store"];
+/// Words that lead to a name.
+const LINKS: &[&str] = &["at", "by", "for", "from", "in", "on", "st", "to", "with"];
+/// Articles, conjunctions, possessives and legal forms, in the languages of the provider's countries and their neighbours.
+const FILLERS: &[&str] = &[
+    "a",
+    "ag",
+    "an",
+    "and",
+    "co",
+    "corp",
+    "corporation",
+    "das",
+    "de",
+    "der",
+    "des",
+    "die",
+    "du",
+    "el",
+    "gmbh",
+    "inc",
+    "incorporated",
+    "la",
+    "las",
+    "le",
+    "les",
+    "limited",
+    "llc",
+    "llp",
+    "los",
+    "ltd",
+    "my",
+    "of",
+    "our",
+    "plc",
+    "pty",
+    "sa",
+    "the",
+    "your",
+];
+/// What platforms, banks and forms call things.
+const INTERNAL: &[&str] = &[
+    "acct",
+    "account",
+    "accounts",
+    "client",
+    "customer",
+    "default",
+    "id",
+    "invoice",
+    "merchant",
+    "merchants",
+    "mid",
+    "na",
+    "name",
+    "null",
+    "none",
+    "order",
+    "orders",
+    "payment",
+    "payments",
+    "platform",
+    "processing",
+    "ref",
+    "reference",
+    "seller",
+    "subaccount",
+    "submerchant",
+    "tid",
+    "transaction",
+    "transactions",
+    "undefined",
+    "unknown",
+    "unnamed",
+    "untitled",
+    "user",
+    "vendor",
+    "wallet",
+];
+const TESTS: &[&str] = &[
+    "asdf",
+    "asdfasdf",
+    "asdfgh",
+    "blah",
+    "demo",
+    "dolor",
+    "dummy",
+    "example",
+    "foo",
+    "foobar",
+    "ipsum",
+    "lorem",
+    "placeholder",
+    "qwerty",
+    "sample",
+    "staging",
+    "sandbox",
+    "tbd",
+    "temp",
+    "test",
+    "tester",
+    "testing",
+    "tests",
+    "tmp",
+    "todo",
+    "xxx",
+    "xyz",
+];
+
+/// Most digits of a number that counts shops, rooms or years.
+const NUMBER_DIGITS_MAX: usize = 4;
+/// In so many digits in a row of numbers (`4111 1111 1111 1111`) cards, accounts and telephones are written.
+const NUMBERS_DIGITS_MAX: usize = 11;
+/// As many letters of a word that is cut are enough to guess it.
+const CUT_LETTERS_MIN: usize = 3;
+
+/// The name, read.
+pub(super) struct Reading<'a> {
+    pub(super) words: Vec<Word<'a>>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads a clean name: words one space apart.
+    pub(super) fn new(name: &'a str, platform: &Platform) -> Self {
+        let mut words = Vec::new();
+        let mut start = 0;
+        let mut rest = Some(name);
+        let mut of_platform = 0; // bytes of the name, from here on, that a pattern of the platform covers
+        while let Some(text) = rest {
+            of_platform = platform.covers(text).unwrap_or(0).max(of_platform);
+            let (word, after) = text.split_once(' ').map_or((text, None), |(word, after)| (word, Some(after)));
+            let id = if of_platform > 0 { Some(NameReason::PlatformPattern) } else { reference::find(word) };
+            words.push(Word { text: word, parts: parts(word, start), id });
+            of_platform = of_platform.saturating_sub(word.len() + 1);
+            start += word.chars().count() + 1;
+            rest = after;
+        }
+        let mut reading = Self { words };
+        reading.find_labelled();
+        reading.find_rows();
+        reading
+    }
+
+    /// A label and the number or id after it belong together: `MID 412`, `ref: 9f86d081884c7d65`.
+    fn find_labelled(&mut self) {
+        let mut label: Option<&mut Word<'a>> = None;
+        for word in &mut self.words {
+            let digits = word.text.chars().filter(|c| c.is_numeric()).count();
+            let number =
+                digits >= reference::LABELLED_DIGITS_MIN && word.parts.iter().all(|part| part.class == Class::Number);
+            let sign = word.parts.is_empty() || matches!(word.key().as_str(), "no" | "nr" | "number" | "num");
+            if let Some(label) = label.as_mut()
+                && (number || (word.id.is_some() && word.id != Some(NameReason::PlatformPattern)))
+            {
+                label.id = label.id.or(Some(NameReason::ReferenceId));
+                word.id = word.id.or(Some(NameReason::ReferenceId));
+            }
+            if reference::is_label(&word.key()) {
+                label = Some(word);
+            } else if !sign {
+                label = None;
+            }
+        }
+    }
+
+    /// Numbers in a row that are a long number together.
+    fn find_rows(&mut self) {
+        let numeric =
+            |word: &Word<'_>| !word.parts.is_empty() && word.parts.iter().all(|part| part.class == Class::Number);
+        for row in self.words.chunk_by_mut(|a, b| numeric(a) && numeric(b)) {
+            let digits = row.iter().flat_map(|word| word.text.chars()).filter(|c| c.is_numeric()).count();
+            if digits > NUMBERS_DIGITS_MAX {
+                for word in row.iter_mut().filter(|word| numeric(word)) {
+                    word.id = word.id.or(Some(NameReason::DigitRun));
+                }
+            }
+        }
+    }
+
+    /// Reasons that lie in the words.
+    pub(super) fn judge(&self, reasons: &mut Vec<NameReason>) {
+        reasons.extend(self.words.iter().filter_map(|word| word.id));
+        let named = self.words.iter().filter(|word| word.id.is_none());
+        let letters: usize = named.clone().map(|word| word.text.chars().filter(|c| c.is_alphabetic()).count()).sum();
+        if letters == 0 {
+            reasons.push(NameReason::TooFewLetters);
+            return;
+        }
+        let digits = named.clone().flat_map(|word| word.text.chars()).filter(|c| c.is_numeric()).count();
+        let latin = named.clone().flat_map(|word| word.text.chars()).any(is_latin);
+        if letters == 1 && latin {
+            let few = digits >= NUMBER_DIGITS_MAX;
+            reasons.push(if few { NameReason::TooFewLetters } else { NameReason::SingleLetter });
+        }
+        if named.clone().any(|word| reference::longest_run(word.text) > NUMBER_DIGITS_MAX) {
+            reasons.push(NameReason::LongNumber);
+        }
+        if self.speaks() {
+            reasons.extend(self.judge_opening());
+        } else if letters > 1 {
+            reasons.extend(self.judge_common(digits));
+        }
+    }
+
+    /// Whether anything in the name names somebody.
+    pub(super) fn speaks(&self) -> bool {
+        speak(
+            &self
+                .named_parts()
+                .map(|part| (part.class, part.text.chars().filter(|c| c.is_alphabetic()).count()))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn named_parts(&self) -> impl Iterator<Item = &Part<'a>> {
+        self.words.iter().filter(|word| word.id.is_none()).flat_map(|word| &word.parts)
+    }
+
+    /// A name in which nothing speaks.
+    fn judge_common(&self, digits: usize) -> Option<NameReason> {
+        let has = |class: Class| self.named_parts().any(|part| part.class == class);
+        let common: Vec<_> = self.named_parts().filter(|part| part.class == Class::Common).collect();
+        let bare = common.len() == 1 && common.iter().all(|part| BARE.contains(&part.key().as_str()));
+        Some(if has(Class::Test) {
+            NameReason::TestName
+        } else if has(Class::Internal) || bare || (common.is_empty() && !has(Class::Link) && digits < 2) {
+            NameReason::Generic
+        } else {
+            NameReason::CommonWords
+        })
+    }
+
+    /// A name in which something speaks: does it speak soon enough?
+    fn judge_opening(&self) -> Option<NameReason> {
+        let shown = |part: &Part<'_>| super::OPENING_CHARS.saturating_sub(part.start);
+        let mut seen = Vec::new();
+        let mut unknown = false;
+        for word in &self.words {
+            for part in word.parts.iter().filter(|part| shown(part) > 0) {
+                unknown |= word.id.is_some() || part.class == Class::Internal;
+                let letters = part.text.chars().take(shown(part)).filter(|c| c.is_alphabetic()).count();
+                let cut = part.text.chars().count() > shown(part);
+                let foreign = part.text.chars().any(|c| c.is_alphabetic() && !is_latin(c));
+                if word.id.is_none() && (!cut || foreign || letters >= CUT_LETTERS_MIN) {
+                    seen.push((part.class, letters));
+                }
+            }
+        }
+        let leads_with_number = self.words.first().is_some_and(|word| {
+            word.parts.first().is_some_and(|part| {
+                part.class == Class::Number && reference::longest_run(part.text) > NUMBER_DIGITS_MAX
+            })
+        });
+        if leads_with_number || (!speak(&seen) && (unknown || seen.iter().all(|(_, letters)| *letters == 0))) {
+            Some(NameReason::StartsUnrecognisable)
+        } else {
+            (!speak(&seen)).then_some(NameReason::StartsCommon)
+        }
+    }
+}
+
+/// Whether parts of these classes and numbers of letters name somebody.
+fn speak(parts: &[(Class, usize)]) -> bool {
+    let initials =
+        |(class, letters): &&(Class, usize)| *class == Class::Initial || (*class == Class::Filler && *letters == 1);
+    parts.iter().any(|(class, _)| *class == Class::Speaking) || parts.iter().filter(initials).count() >= 2
+}
+
+impl Word<'_> {
+    /// As the lists have it.
+    pub(super) fn key(&self) -> String {
+        key(self.text)
+    }
+}
+
+impl Part<'_> {
+    fn key(&self) -> String {
+        key(self.text)
+    }
+}
+
+fn key(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Cuts a word at signs that do not hold names together.
+fn parts(word: &str, start: usize) -> Vec<Part<'_>> {
+    let cut = |c: char| c.is_ascii_punctuation() && !matches!(c, '\'' | '&' | '*' | '$' | '!' | '.');
+    if INTERNAL.contains(&key(word).as_str()) {
+        // `N/A` is no initials.
+        return vec![Part { text: word, start, class: Class::Internal }];
+    }
+    let mut parts = Vec::new();
+    let mut start = start;
+    for text in word.split_inclusive(cut) {
+        let trimmed = text.trim_matches(|c: char| !c.is_alphanumeric());
+        if !trimmed.is_empty() {
+            let before = text.chars().take_while(|c| !c.is_alphanumeric()).count();
+            parts.push(Part { text: trimmed, start: start + before, class: class(trimmed) });
+        }
+        start += text.chars().count();
+    }
+    parts
+}
+
+fn class(text: &str) -> Class {
+    let key = key(text);
+    let stem = key.trim_end_matches(char::is_numeric);
+    let among = |words: &[&str]| words.contains(&key.as_str()) || words.contains(&stem);
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    if letters == 0 {
+        Class::Number
+    } else if among(TESTS) || is_one_key(stem) {
+        Class::Test
+    } else if among(INTERNAL) {
+        Class::Internal
+    } else if among(FILLERS) {
+        Class::Filler
+    } else if among(LINKS) {
+        Class::Link
+    } else if among(COMMON) {
+        Class::Common
+    } else if text.chars().count() == 1 && text.chars().all(is_latin) {
+        Class::Initial
+    } else {
+        Class::Speaking
+    }
+}
+
+/// One key held down: `aaaa`. Three may be a name (`AAA`).
+fn is_one_key(stem: &str) -> bool {
+    stem.len() > 3 && stem.is_ascii() && stem.bytes().zip(stem.bytes().skip(1)).all(|(a, b)| a == b)
+}

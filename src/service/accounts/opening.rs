@@ -252,7 +252,11 @@ impl Services {
         }
     }
 
-    async fn find_at_provider(&self, account: &Account, bearer: &Bearer) -> Result<Option<ProviderAccount>, CallError> {
+    async fn find_at_provider(
+        &self,
+        account: &Account,
+        bearer: &Bearer,
+    ) -> std::result::Result<Option<ProviderAccount>, CallError> {
         let reference_id = account.id.to_string();
         let found = bearer.client(self, account).find_accounts(&bearer.token, Some(&reference_id)).await?;
         Ok(found.into_iter().find(|said| said.reference_id.as_deref() == Some(reference_id.as_str())))

@@ -109,9 +109,7 @@ pub(super) fn verdict(failed: &CallError) -> Verdict {
     match failed {
         CallError::NotSent(_) => Verdict::NotDone(None),
         CallError::OutcomeUnknown(_) => Verdict::InDoubt,
-        CallError::Refused(refusal) if is_throttled(failed) && is_clear(refusal.status) => {
-            Verdict::NotDone(Some(THROTTLE_WINDOW))
-        }
+        CallError::Refused(refusal) if is_throttled(refusal) => Verdict::NotDone(Some(THROTTLE_WINDOW)),
         CallError::Refused(refusal) if says_no(refusal) => Verdict::Refused(kept(refusal)),
         CallError::Refused(_) => Verdict::InDoubt,
     }
@@ -160,8 +158,9 @@ fn kept(refusal: &Refusal) -> AccountRefusal {
     }
 }
 
-fn is_throttled(failed: &CallError) -> bool {
-    failed.signal(CallKind::OtherWithToken) == Signal::Throttled
+/// Throttled by the provider itself, which looks at the call no further. A proxy's 429 is none.
+fn is_throttled(refusal: &Refusal) -> bool {
+    is_clear(refusal.status) && (refusal.code.as_deref() == Some("1007") || refusal.error == "throttle_exceeded")
 }
 
 /// 501 is the status of an unknown call; 408 and 429 are said by proxies, too, that may have passed the request on.

@@ -115,6 +115,19 @@ async fn a_person_with_a_password_confirms_without_a_new_one_and_lands_on_a_plai
 }
 
 #[tokio::test]
+async fn a_temporary_token_beside_a_consent_that_was_never_exchanged_can_still_be_confirmed() {
+    let world = World::start().await;
+    let ada = world.make_user("ada@shop.example").await;
+    let (_, token) = world.register("ada@shop.example").await;
+    world.code("ada@shop.example").await;
+    assert_eq!(world.tokens(ada).await[0]["kind"], "temporary");
+    world.ok(&token, "/user/send_confirmation", json!({})).await;
+    let mut browser = Browser::new(&world, world.mails(ada).await[0]["link"].as_str().unwrap().to_owned());
+    assert_eq!(browser.send_form(&GRANT).await.status, 200);
+    assert_eq!(world.tokens(ada).await[0]["kind"], "permanent");
+}
+
+#[tokio::test]
 async fn the_control_call_confirms_like_the_page() {
     let world = World::start().await;
     let (ada, token, account_id, link) = registered_with_mail(&world).await;

@@ -20,8 +20,10 @@ pub(super) fn key(app: &App, mail: &Mail) -> String {
 }
 
 /// Whether the user has nothing left to confirm for this app.
-pub(super) fn is_done(state: &State, user: &User, client_id: u64) -> bool {
-    user.state == UserState::Registered && state.is_approved(user.user_id, client_id)
+pub(super) fn is_done(state: &State, user: &User, client_id: u64, now: Timestamp) -> bool {
+    user.state == UserState::Registered
+        && state.is_approved(user.user_id, client_id)
+        && temporary(state, user.user_id, client_id, now).next().is_none()
 }
 
 /// The user is registered, the accounts wait for their owner instead of the confirmation, and for these apps access is
@@ -32,15 +34,21 @@ pub(super) fn events(state: &State, user: &User, client_ids: &[u64], now: Timest
     let mut events = vec![Event::UserChanged { user_id, state: UserState::Registered }];
     for client_id in client_ids.iter().copied() {
         events.push(Event::Approved { user_id, client_id });
-        let is_kept =
-            |token: &&Token| token.client_id == client_id && token.kind == TokenKind::Temporary && token.is_live(now);
-        let sha256: Vec<String> = state.tokens_of(user_id).filter(is_kept).map(|token| token.sha256.clone()).collect();
+        let tokens = temporary(state, user_id, client_id, now);
+        let sha256: Vec<String> = tokens.map(|token| token.sha256.clone()).collect();
         if !sha256.is_empty() {
             events.push(Event::TokensMadePermanent { sha256 });
         }
     }
     events.extend(accounts_opened(state, user_id));
     events
+}
+
+/// The temporary tokens of a (user, app) that still live.
+fn temporary(state: &State, user_id: u64, client_id: u64, now: Timestamp) -> impl Iterator<Item = &Token> {
+    let is_temporary =
+        move |token: &&Token| token.client_id == client_id && token.kind == TokenKind::Temporary && token.is_live(now);
+    state.tokens_of(user_id).filter(is_temporary)
 }
 
 /// A registered user has no pending accounts.

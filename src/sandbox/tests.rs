@@ -1,6 +1,9 @@
 //! The sandbox as its users see it: over real HTTP, with a browser of a few lines.
 
+mod accounts;
+mod confirmation;
 mod faulty;
 mod journey;
+mod registration;
 mod restart;
 mod support;

@@ -33,7 +33,7 @@ pub(in crate::sandbox) fn answer(context: &Context<'_>, request: &Request) -> Ou
     let visitor = Visitor::read(context, request);
     let reply = match request.method {
         _ if user.state == UserState::Deleted => Reply::message(400, "This link cannot be used", "The user is gone."),
-        Method::GET if is_done(context.state, user, mail.client_id) => {
+        Method::GET if is_done(context.state, user, mail.client_id, context.now) => {
             Reply::message(200, "Already confirmed", "There is nothing left to do here.")
         }
         Method::GET => show(request, mail, user, &visitor, ""),
@@ -96,7 +96,7 @@ fn submit(
             Err(problem) => return show(request, mail, user, visitor, problem),
         }
     }
-    if !is_done(context.state, user, mail.client_id) {
+    if !is_done(context.state, user, mail.client_id, context.now) {
         changes.extend(events(context.state, user, &[mail.client_id], context.now));
     }
     match context.state.after_confirmation(user_id, mail.client_id) {

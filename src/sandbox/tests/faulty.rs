@@ -168,6 +168,37 @@ async fn revoke_after_kills_the_token_just_issued_or_used() {
 }
 
 #[tokio::test]
+async fn every_call_of_users_and_accounts_can_lose_its_answer_after_its_change() {
+    let world = World::start().await;
+    let (ada, token) = world.register("ada@shop.example").await;
+    let account = world.ok(&token, "/account/create", json!({"name": "A", "description": "B"})).await;
+    let id = account["account_id"].clone();
+    for (call, body) in [
+        ("/user/register", world.register_body("eve@shop.example")),
+        ("/user/send_confirmation", json!({})),
+        ("/user/resend_confirmation", json!({})),
+        ("/user/modify", json!({"callback_uri": "http://127.0.0.1:9/n"})),
+        ("/account", json!({ "account_id": id })),
+        ("/account/find", json!({})),
+        ("/account/modify", json!({"account_id": id, "name": "C"})),
+    ] {
+        world.fault(json!({"path": call, "kind": "lose_after"})).await;
+        let request = world.post(call, &body).header("authorization", format!("Bearer {token}"));
+        assert!(world.try_send(request).await.is_err(), "{call}");
+        let logged = world.calls(call).await.pop().unwrap();
+        assert_eq!((&logged["answered"], &logged["error_code"]), (&json!(false), &Value::Null), "{call}");
+    }
+    assert_eq!(world.mails(ada).await.len(), 2);
+    assert_eq!(world.user(&token).await.json()["callback_uri"], "http://127.0.0.1:9/n");
+    assert_eq!(world.ok(&token, "/account", json!({"account_id": id})).await["name"], "C");
+    let state = world.control("GET", "/state", Value::Null).await;
+    assert!(state["users"].as_array().unwrap().iter().any(|user| user["email"] == "eve@shop.example"));
+    world.fault(json!({"path": "/user/register", "kind": "revoke_after"})).await;
+    let (_, dead) = world.register("bob@shop.example").await;
+    assert_eq!(world.user(&dead).await.refusal().2, 1011);
+}
+
+#[tokio::test]
 async fn faults_can_be_taken_back_and_wrong_ones_are_refused() {
     let (world, _, code) = world_with_code().await;
     world.fault(json!({"path": "*", "kind": "lose_after", "times": 5})).await;

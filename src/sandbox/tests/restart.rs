@@ -44,6 +44,73 @@ async fn everything_acknowledged_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn registrations_mails_and_accounts_are_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    let mut body = world.register_body("ada@shop.example");
+    body["redirect_uri"] = json!("http://127.0.0.1:9/welcome");
+    let issued = world.send(world.post("/user/register", &body)).await.json();
+    let (ada, token) = (issued["user_id"].as_u64().unwrap(), issued["access_token"].as_str().unwrap());
+    let account = json!({"name": "Ada's Shop", "description": "Bread", "reference_id": "shop-1"});
+    let account = world.ok(token, "/account/create", account).await;
+    let changes = json!({"account_id": account["account_id"], "name": "Ada's Bakery"});
+    let account = world.ok(token, "/account/modify", changes).await;
+    world.ok(token, "/user/send_confirmation", json!({})).await;
+    let (_, bob) = world.register("bob@shop.example").await;
+    world
+        .control(
+            "POST",
+            &format!("/accounts/{}/state", world.sandbox.app_owner_account_id()),
+            json!({"state": "disabled"}),
+        )
+        .await;
+    let state = world.control("GET", "/state", Value::Null).await;
+    let calls = world.control("GET", "/calls", Value::Null).await;
+    let owners = world.sandbox.app_owner_account_id();
+    let listen = world.sandbox.local_addr();
+    let link = world.mails(ada).await[0]["link"].as_str().unwrap().to_owned();
+    world.sandbox.stop().await;
+
+    let world = World::with(Options { listen, ..options(Some(dir.path())) }).await;
+    assert_eq!(world.sandbox.app_owner_account_id(), owners);
+    assert_eq!(world.control("GET", "/calls", Value::Null).await, calls);
+    let again = world.control("GET", "/state", Value::Null).await;
+    for part in ["users", "accounts", "mails"] {
+        assert_eq!(again[part], state[part], "{part}");
+    }
+    assert_eq!(world.mails(ada).await[0]["link"], link.as_str());
+    assert_eq!(world.ok(token, "/account", json!({"account_id": account["account_id"]})).await, account);
+    let mut browser = Browser::new(&world, link);
+    let confirm = [("form", "confirm"), ("accept", "yes"), ("decision", "grant"), ("password", PASSWORD)];
+    assert_eq!(browser.submit(&confirm).await, "http://127.0.0.1:9/welcome");
+    world.advance(91 * 24 * 60 * 60).await;
+    world.sandbox.stop().await;
+
+    let world = World::with(options(Some(dir.path()))).await;
+    assert_eq!(world.user(&bob).await.refusal().2, 1011, "a temporary token's end is kept");
+    let account = world.ok(token, "/account", json!({"account_id": account["account_id"]})).await;
+    assert_eq!(account["state"], "action_required");
+    let answer = world.send(world.post("/user/register", &world.register_body("ada@shop.example"))).await;
+    assert_eq!(answer.json()["expires_in"], Value::Null, "the approval is kept");
+}
+
+#[tokio::test]
+async fn a_journal_from_before_there_were_accounts_gets_the_owners() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    world.sandbox.stop().await;
+    let path = dir.path().join(FILE_NAME);
+    let journal = fs::read_to_string(&path).unwrap();
+    let without: Vec<&str> = journal.lines().filter(|line| !line.contains("account_made")).collect();
+    assert_eq!(journal.lines().count(), without.len() + 1);
+    fs::write(&path, without.join("\n") + "\n").unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    let owner = world.sandbox.app_owner_token().to_owned();
+    let id = world.sandbox.app_owner_account_id();
+    assert_eq!(world.ok(&owner, "/account", json!({"account_id": id})).await["state"], "active");
+}
+
+#[tokio::test]
 async fn a_torn_last_line_costs_only_what_was_not_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::with(options(Some(dir.path()))).await;
@@ -108,10 +175,19 @@ async fn the_journal_contains_no_token_no_code_and_no_password() {
     let token = world.exchange(&code).await.json()["access_token"].as_str().unwrap().to_owned();
     world.user(&token).await;
     let owner = world.sandbox.app_owner_token().to_owned();
+    let (bob, temporary) = world.register("bob@shop.example").await;
+    world.ok(&temporary, "/user/send_confirmation", json!({})).await;
+    let link = world.mails(bob).await[0]["link"].as_str().unwrap().to_owned();
+    let key = link.split("key=").nth(1).unwrap();
+    let confirm = [("form", "confirm"), ("accept", "yes"), ("decision", "grant"), ("password", "battery staple")];
+    assert_eq!(Browser::new(&world, link.clone()).send_form(&confirm).await.status, 200);
     world.sandbox.stop().await;
     let journal = String::from_utf8(fs::read(dir.path().join(FILE_NAME)).unwrap()).unwrap();
     assert!(journal.contains("ada@shop.example") && journal.contains(&crate::sandbox::hash::sha256(&token)));
-    for secret in [&token["STAGE_".len()..], &owner["STAGE_".len()..], &code, &cookie, PASSWORD] {
+    for secret in [&token["STAGE_".len()..], &owner["STAGE_".len()..], &code, &cookie, PASSWORD, key, "battery staple"]
+        .into_iter()
+        .chain([&temporary["STAGE_".len()..]])
+    {
         assert!(!journal.contains(secret));
     }
 }

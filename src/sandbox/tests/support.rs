@@ -162,6 +162,55 @@ impl World {
         self.send(self.post("/user", &json!({})).header("authorization", format!("Bearer {token}"))).await
     }
 
+    /// A call with a token.
+    pub(super) async fn call(&self, token: &str, call: &str, body: Value) -> Answer {
+        self.send(self.post(call, &body).header("authorization", format!("Bearer {token}"))).await
+    }
+
+    /// A call with a token that must succeed; its answer.
+    pub(super) async fn ok(&self, token: &str, call: &str, body: Value) -> Value {
+        let answer = self.call(token, call, body).await;
+        assert_eq!(answer.status, 200, "{call}: {}", answer.text);
+        answer.json()
+    }
+
+    pub(super) fn register_body(&self, email: &str) -> Value {
+        let endpoints = self.sandbox.endpoints();
+        json!({
+            "client_id": endpoints.client_id,
+            "client_secret": endpoints.client_secret,
+            "email": email,
+            "scope": SCOPES,
+            "first_name": "Ada",
+            "last_name": "Low",
+            "original_ip": "203.0.113.7",
+            "original_device": "Mozilla/5.0",
+            "tos_acceptance_time": 1_700_000_000,
+        })
+    }
+
+    /// Registers; the user and the token.
+    pub(super) async fn register(&self, email: &str) -> (u64, String) {
+        let answer = self.send(self.post("/user/register", &self.register_body(email))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let issued = answer.json();
+        (issued["user_id"].as_u64().unwrap(), issued["access_token"].as_str().unwrap().to_owned())
+    }
+
+    /// The mails to a user, oldest first.
+    pub(super) async fn mails(&self, user_id: u64) -> Vec<Value> {
+        let mails = self.control("GET", &format!("/mails?user_id={user_id}"), Value::Null).await;
+        mails["mails"].as_array().unwrap().clone()
+    }
+
+    /// The accounts, as the control API shows them, without that of the app's owner.
+    pub(super) async fn accounts(&self) -> Vec<Value> {
+        let state = self.control("GET", "/state", Value::Null).await;
+        let owners = self.sandbox.app_owner_account_id();
+        let accounts = state["accounts"].as_array().unwrap().iter();
+        accounts.filter(|account| account["account_id"] != owners).cloned().collect()
+    }
+
     /// The tokens of a user, as the control API shows them.
     pub(super) async fn tokens(&self, user_id: u64) -> Vec<Value> {
         let state = self.control("GET", "/state", Value::Null).await;

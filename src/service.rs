@@ -4,10 +4,13 @@
 //! gRPC, no HTTP and no SQL. Every answer that a caller gets is recorded, durably, before it gets it.
 
 mod access;
+mod attempts;
 mod audit;
 mod callback;
+mod calls;
 mod doorman;
 mod error;
+mod events;
 mod exchange;
 mod export;
 mod guard;
@@ -41,11 +44,16 @@ use crate::vault::Vault;
 // What the interface of the service speaks of, so that its users need not know the layers below.
 pub use crate::domain::token::Finding;
 pub use crate::policy::ActionName;
-pub use crate::store::{FlowOutcome, MerchantKey, Resolution, TrailKind};
+pub use crate::store::{
+    CallPlace, FlowOutcome, ListedAttempt, LoggedCall, MerchantKey, RecordPlace, Resolution, TrailKind,
+};
 pub use access::{AccessQuestion, AccessReport, GrantView};
+pub use attempts::{AttemptFilter, AttemptPage};
 pub use audit::Auditor;
 pub use callback::{CallbackParams, CallbackRefusal, Landing, StatusView, Told};
+pub use calls::{CALL_QUEUE_MAX, CallFilter, CallLog, CallPage, keep_pruning};
 pub use error::{Error, Kind, Result};
+pub use events::{EventFilter, EventPage, EventPlace, EventSource, PlacedEvent};
 pub use export::Piece;
 pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAction};
 pub use onboarding::{AuthorizationRequest, InvitationView, Invited, Pressed};

@@ -594,6 +594,8 @@ async fn every_statement_prepares() {
     for statement in [
         STATEMENTS,
         attempts::STATEMENTS,
+        attempts::list::STATEMENTS,
+        calls::STATEMENTS,
         flows::STATEMENTS,
         links::STATEMENTS,
         merchants::STATEMENTS,
@@ -603,6 +605,7 @@ async fn every_statement_prepares() {
         tokens::STATEMENTS,
         trail::STATEMENTS,
         trail::changes::STATEMENTS,
+        trail::events::STATEMENTS,
         trail::reads::STATEMENTS,
     ]
     .concat()

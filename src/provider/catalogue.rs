@@ -1,4 +1,4 @@
-//! The provider's error numbers as data: what a refusal says about a token, and about an exchange.
+//! The provider's error numbers as data: what a refusal says about a token, and about an attempt.
 //!
 //! A wrong *dead* is the way to destroy a good token, so the default of every question here is "says nothing": only the
 //! numbers of the table mean something, and only two of them mean death. The numbers' sources are in
@@ -23,13 +23,13 @@ pub enum Signal {
     NotAboutToken,
 }
 
-/// What a failed exchange means for the attempt.
+/// What a failed call with an effect means: an exchange, a registration, an account to be made, a mail to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ExchangeVerdict {
-    /// Nothing was sent; the code is unused.
+pub enum MintVerdict {
+    /// Nothing was sent; a code is unused.
     NotSent,
     /// The provider said no before it acted. (A refused code that was used before may still have cost its tokens,
-    /// RFC 6749 §4.1.2, so the old token deserves a probe.)
+    /// RFC 6749 §4.1.2, and a refused registration may have found the user first: the old token deserves a probe.)
     Rejected,
     /// It may have acted.
     InDoubt,
@@ -40,11 +40,13 @@ pub enum ExchangeVerdict {
 pub enum CallKind {
     /// `/oauth2/token`: client id and secret, no token.
     Exchange,
+    /// `/user/register`: client id and secret, no token.
+    Register,
     /// `/user` with a token: the probe.
     User,
     /// `/app`: client id and secret, no token.
     App,
-    /// Any other call with a token, such as one that a caller of ours made and reports.
+    /// Any other call with a token: accounts, confirmation mails, and what a caller of ours made and reports.
     OtherWithToken,
 }
 
@@ -68,6 +70,10 @@ pub struct Entry {
 
 /// The one 1008 that is worth another try; the same number also stands for final refusals.
 pub const TRANSIENT_1008_TEXT: &str = "there was an unknown error - please contact api@wepay.com for support";
+/// What the refusal of a confirmation mail says when none is needed any more, with 7002. The same number with another text
+/// is about something else.
+pub const ALREADY_CONFIRMED_TEXT: &str = "access_token is already approved";
+const WRONG_STATE_CODE: &str = "7002";
 /// What the two texts for a token of the other environment have in common. No number was recorded with them.
 pub const WRONG_ENVIRONMENT_TEXT: &str = "trying to use an access_token from";
 
@@ -151,7 +157,7 @@ pub const CATALOGUE: &[Entry] = &{
     ]
 };
 
-/// Refusals of an exchange that come before any effect: the request, the code or the client was wrong.
+/// Refusals that come before any effect: the request, the code or the client was wrong.
 const REJECTING_CODES: [&str; 12] =
     ["1001", "1002", "1003", "1004", "1005", "1006", "1010", "1012", "1013", "1014", "1015", "1016"];
 /// Error classes that say the same where the number is missing or new: the provider's own and those of RFC 6749 §5.2.
@@ -187,13 +193,25 @@ pub fn reported_signal(code: Option<&str>, description: &str, status: Option<u16
     }
 }
 
-/// What a failed exchange means for the attempt (`docs/provider.md` §5).
-pub fn exchange_verdict(error: &CallError) -> ExchangeVerdict {
+/// What a failed call with an effect means (`docs/provider.md` §5, §7).
+pub fn mint_verdict(error: &CallError) -> MintVerdict {
     match error {
-        CallError::NotSent(_) => ExchangeVerdict::NotSent,
-        CallError::OutcomeUnknown(_) => ExchangeVerdict::InDoubt,
-        CallError::Refused(refusal) if rejects(refusal) => ExchangeVerdict::Rejected,
-        CallError::Refused(_) => ExchangeVerdict::InDoubt,
+        CallError::NotSent(_) => MintVerdict::NotSent,
+        CallError::OutcomeUnknown(_) => MintVerdict::InDoubt,
+        CallError::Refused(refusal) if rejects(refusal) => MintVerdict::Rejected,
+        CallError::Refused(_) => MintVerdict::InDoubt,
+    }
+}
+
+/// Whether this refusal of a confirmation mail says that its user has confirmed already, so that the token is permanent.
+pub fn already_confirmed(error: &CallError) -> bool {
+    match error {
+        CallError::Refused(refusal) => {
+            refusal.code.as_deref() == Some(WRONG_STATE_CODE)
+                && (400..500).contains(&refusal.status)
+                && refusal.description.to_ascii_lowercase().contains(ALREADY_CONFIRMED_TEXT)
+        }
+        CallError::NotSent(_) | CallError::OutcomeUnknown(_) => false,
     }
 }
 

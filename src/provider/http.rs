@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::domain::secret::AccessToken;
 use crate::domain::timing::Timing;
 
-use super::{ANSWER_BYTES_MAX, NotSentReason, UnknownReason};
+use super::{NotSentReason, UnknownReason};
 
 /// The provider demands a User-Agent (`docs/provider.md` §2).
 const USER_AGENT: &str = concat!("strongroom/", env!("CARGO_PKG_VERSION"));
@@ -28,7 +28,8 @@ const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 pub(super) enum Lane {
     /// Without effect: pooled connections.
     Probe,
-    /// Destructive: a fresh HTTP/1.1 connection for this one request.
+    /// With an effect: a fresh HTTP/1.1 connection for this one request, so that a pooled one that has died never leaves a
+    /// doubt; and time for an answer that is still coming.
     Mint,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Http {
     mint_deadline: Duration,
 }
 
-/// A whole answer of at most [`ANSWER_BYTES_MAX`].
+/// A whole answer.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Zeroizing<Vec<u8>>,
@@ -63,13 +64,14 @@ impl Http {
         })
     }
 
-    /// Sends a JSON body by POST, once, and reads the answer.
+    /// Sends a JSON body by POST, once, and reads an answer of at most that many bytes.
     pub(super) async fn send(
         &self,
         lane: Lane,
         url: &Url,
         bearer: Option<&AccessToken>,
         body: Zeroizing<Vec<u8>>,
+        answer_bytes_max: usize,
     ) -> Result<Answer, Failure> {
         let request = self.request(lane, url, bearer, body).ok_or(Failure::NotSent(NotSentReason::Request))?;
         let client = match lane {
@@ -77,7 +79,7 @@ impl Http {
             Lane::Mint => &self.mint,
         };
         match client.execute(request).await {
-            Ok(response) => read(response).await,
+            Ok(response) => read(response, answer_bytes_max).await,
             Err(error) => Err(match not_sent(&error) {
                 Some(reason) => Failure::NotSent(reason),
                 None => Failure::Unknown { reason: unknown(&error), received: Zeroizing::default() },
@@ -139,14 +141,14 @@ fn authorization(token: &AccessToken) -> Option<HeaderValue> {
     Some(value)
 }
 
-async fn read(mut response: Response) -> Result<Answer, Failure> {
+async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
     // Whole capacity at once: a growing vector leaves unwiped copies behind.
-    let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES_MAX));
+    let mut body = Zeroizing::new(Vec::with_capacity(bytes_max));
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
-                let room = ANSWER_BYTES_MAX.saturating_sub(body.len());
+                let room = bytes_max.saturating_sub(body.len());
                 body.extend(chunk.iter().take(room));
                 if chunk.len() > room {
                     return Err(Failure::Unknown { reason: UnknownReason::TooLarge, received: body });

@@ -11,6 +11,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::*;
+use crate::domain::secret::AuthorizationCode;
 use stub::{Script, Stub};
 
 /// What must never be printed, as the provider issues them.

@@ -1,95 +1,40 @@
-//! The provider's JSON: what we write and how strictly we read (`docs/provider.md` §3, §5, §6).
+//! The provider's JSON: what we write and how strictly we read (`docs/provider.md` §3, §5 to §8).
 //!
-//! The only place with the provider's field names. Reading is all or nothing: an answer that breaks one rule is no
+//! The only place that knows the fields of answers. Reading is all or nothing: an answer that breaks one rule is no
 //! answer, and the caller then keeps its bytes or forgets them.
 
+mod json;
+mod request;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::ser::Serialize;
-use url::Url;
-use zeroize::Zeroizing;
-
+use crate::domain::account::{AccountKind, AccountState, ProviderAccount};
+use crate::domain::ambient::Timestamp;
 use crate::domain::name::{Email, Subject};
-use crate::domain::secret::{AccessToken, AuthorizationCode};
+use crate::domain::secret::AccessToken;
 
 use super::http::Answer;
-use super::{AppState, CallError, Credentials, DESCRIPTION_CHARS_MAX, IssuedToken, NotSentReason, Refusal, User};
+use super::{AppState, DESCRIPTION_CHARS_MAX, IssuedToken, Refusal, User};
 
-/// Room for a request body, so that it never grows and leaves copies: secret 255, code 255, two URIs of 2083 bytes,
-/// escaped at worst sixfold.
-const REQUEST_BYTES: usize = 32 * 1024;
+use json::Json;
+
+pub(super) use request::{LONG_TEXT_CHARS_MAX, PERSON_NAME_CHARS_MAX, Parameters, TEXT_CHARS_MAX};
+
 /// Longest access token: known ones have 64 to 75 characters, the provider's columns hold 255.
 const TOKEN_BYTES_MAX: usize = 2048;
 /// Longest short text of an answer (states, versions, error classes): known ones are under 30 characters.
 const WORD_BYTES_MAX: usize = 64;
-/// Longest name of a user: the provider's limit.
-const USER_NAME_CHARS_MAX: usize = 255;
+/// Most action or disabled reasons of an account: three and seven are on record.
+const REASONS_MAX: usize = 32;
 /// A run of this many token characters in a description is taken for a secret. Codes have 50, tokens 64 and more; the
 /// longest word of a known description is far shorter.
 const SECRET_RUN_CHARS_MIN: usize = 40;
 
 const REMOVED: &str = "[removed]";
 
-#[derive(serde::Serialize)]
-#[serde(untagged)]
-enum ClientId<'a> {
-    Number(u64),
-    Text(&'a str),
-}
-
-#[derive(serde::Serialize)]
-struct ExchangeRequest<'a> {
-    client_id: ClientId<'a>,
-    client_secret: &'a str,
-    redirect_uri: &'a str,
-    code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback_uri: Option<&'a str>,
-}
-
-#[derive(serde::Serialize)]
-struct AppRequest<'a> {
-    client_id: ClientId<'a>,
-    client_secret: &'a str,
-}
-
-pub(super) fn exchange_body(
-    credentials: &Credentials,
-    code: &AuthorizationCode,
-    redirect_uri: &Url,
-    callback_uri: Option<&Url>,
-) -> Result<Zeroizing<Vec<u8>>, CallError> {
-    body(&ExchangeRequest {
-        client_id: client_id(&credentials.client_id),
-        client_secret: credentials.client_secret.expose(),
-        redirect_uri: redirect_uri.as_str(),
-        code: code.expose(),
-        callback_uri: callback_uri.map(Url::as_str),
-    })
-}
-
-pub(super) fn app_body(credentials: &Credentials) -> Result<Zeroizing<Vec<u8>>, CallError> {
-    let client_secret = credentials.client_secret.expose();
-    body(&AppRequest { client_id: client_id(&credentials.client_id), client_secret })
-}
-
-pub(super) fn empty_body() -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(b"{}".to_vec())
-}
-
-fn body(request: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, CallError> {
-    let mut body = Zeroizing::new(Vec::with_capacity(REQUEST_BYTES));
-    serde_json::to_writer(&mut *body, request).map_err(|_| CallError::NotSent(NotSentReason::Request))?;
-    Ok(body)
-}
-
-/// The documented type is a number; an id that is none goes out as it is.
-fn client_id(text: &str) -> ClientId<'_> {
-    text.parse().ok().filter(|number: &u64| number.to_string() == text).map_or(ClientId::Text(text), ClientId::Number)
-}
+/// Shorter values of a request are not looked for in a description: they would be found in every other word.
+const ECHO_BYTES_MIN: usize = 3;
 
 /// A valid token answer, or `None`.
 pub(super) fn token(answer: &Answer) -> Option<IssuedToken> {
@@ -119,7 +64,7 @@ pub(super) fn user(answer: &Answer) -> Option<User> {
     Some(User {
         subject: subject(fields.get("user_id")?)?,
         email: fields.get("email").and_then(Json::text).and_then(|text| Email::parse("email", text).ok()),
-        user_name: user_name.map(|name| plain(name, USER_NAME_CHARS_MAX)),
+        user_name: user_name.map(|name| plain(name, TEXT_CHARS_MAX)),
         state: word(fields.get("state")?)?,
     })
 }
@@ -140,6 +85,57 @@ pub(super) fn app(answer: &Answer, client_id: &str) -> Option<AppState> {
     })
 }
 
+/// A valid account, or `None`.
+pub(super) fn account(answer: &Answer) -> Option<ProviderAccount> {
+    account_of(&success(answer)?)
+}
+
+/// A list of valid accounts, or `None` if one is not.
+pub(super) fn accounts(answer: &Answer) -> Option<Vec<ProviderAccount>> {
+    if answer.status != 200 {
+        return None;
+    }
+    let Json::Array(items) = serde_json::from_slice(&answer.body).ok()? else { return None };
+    items.iter().map(|item| item.object().and_then(account_of)).collect()
+}
+
+fn account_of(fields: &BTreeMap<String, Json>) -> Option<ProviderAccount> {
+    let state = word(fields.get("state")?)?;
+    let kind = optional(fields, "type", word)?;
+    let currency = match fields.get("currencies")? {
+        Json::Array(currencies) => currencies.first().and_then(word)?,
+        _ => return None,
+    };
+    Some(ProviderAccount {
+        id: id(fields.get("account_id")?)?,
+        name: plain(fields.get("name")?.text()?, TEXT_CHARS_MAX),
+        description: optional(fields, "description", |text| Some(plain(text.text()?, LONG_TEXT_CHARS_MAX)))?
+            .unwrap_or_default(),
+        reference_id: optional(fields, "reference_id", |text| Some(plain(text.text()?, TEXT_CHARS_MAX)))?,
+        owner: optional(fields, "owner_user_id", subject)?,
+        state: AccountState::parse(&state),
+        action_reasons: optional(fields, "action_reasons", words)?.unwrap_or_default(),
+        disabled_reasons: optional(fields, "disabled_reasons", words)?.unwrap_or_default(),
+        kind: kind.as_deref().and_then(AccountKind::parse),
+        country: word(fields.get("country")?)?,
+        currency,
+        created_at: optional(fields, "create_time", time)?,
+        disablement_at: optional(fields, "disablement_time", time)?,
+    })
+}
+
+/// A field that may be absent or `null`, which mean the same; `None` if it is there and wrong.
+fn optional<T>(
+    fields: &BTreeMap<String, Json>,
+    name: &str,
+    read: impl FnOnce(&Json) -> Option<T>,
+) -> Option<Option<T>> {
+    match fields.get(name) {
+        None | Some(Json::Null) => Some(None),
+        Some(value) => read(value).map(Some),
+    }
+}
+
 /// A clean refusal: HTTP 4xx or 5xx, and the envelope with its three keys or five, nothing else in it.
 pub(super) fn refusal(answer: &Answer, sent: &[&str]) -> Option<Refusal> {
     if !(400..600).contains(&answer.status) {
@@ -153,7 +149,7 @@ pub(super) fn refusal(answer: &Answer, sent: &[&str]) -> Option<Refusal> {
     let code = match fields.get("error_code") {
         None | Some(Json::Null) => None,
         Some(Json::Integer(number)) => Some(number.to_string()),
-        Some(other) => Some(word(other)?),
+        Some(other) => Some(without_secrets(&word(other)?, sent)),
     };
     let description = match fields.get("error_description") {
         None | Some(Json::Null) => "",
@@ -161,7 +157,7 @@ pub(super) fn refusal(answer: &Answer, sent: &[&str]) -> Option<Refusal> {
     };
     Some(Refusal {
         status: answer.status,
-        error: word(fields.get("error")?)?,
+        error: without_secrets(&word(fields.get("error")?)?, sent),
         code,
         description: plain(&without_secrets(description, sent), DESCRIPTION_CHARS_MAX),
     })
@@ -172,8 +168,13 @@ fn success(answer: &Answer) -> Option<BTreeMap<String, Json>> {
     (answer.status == 200).then(|| object(&answer.body)).flatten().filter(|fields| !fields.contains_key("error"))
 }
 
-/// The provider's user id: a positive 64-bit integer; the oldest documented answer has it as a string of digits.
+/// The provider's user id.
 fn subject(value: &Json) -> Option<Subject> {
+    Subject::parse(&id(value)?).ok()
+}
+
+/// A positive 64-bit integer; the oldest documented answer has it as a string of digits.
+fn id(value: &Json) -> Option<String> {
     let id = match value {
         Json::Integer(number) => i64::try_from(*number).ok()?,
         other => {
@@ -181,7 +182,22 @@ fn subject(value: &Json) -> Option<Subject> {
             text.parse::<i64>().ok().filter(|number| number.to_string() == text)?
         }
     };
-    Subject::parse(&Some(id).filter(|id| *id > 0)?.to_string()).ok()
+    Some(id).filter(|id| *id > 0).map(|id| id.to_string())
+}
+
+/// Seconds since 1970.
+fn time(value: &Json) -> Option<Timestamp> {
+    match value {
+        Json::Integer(seconds) => i64::try_from(*seconds).ok().filter(|at| *at > 0).map(Timestamp::from_unix_seconds),
+        _ => None,
+    }
+}
+
+fn words(value: &Json) -> Option<Vec<String>> {
+    match value {
+        Json::Array(items) if items.len() <= REASONS_MAX => items.iter().map(word).collect(),
+        _ => None,
+    }
 }
 
 /// A short text of visible ASCII characters.
@@ -203,8 +219,8 @@ pub(super) fn plain(text: &str, chars_max: usize) -> String {
 /// The text without the secrets of the request and without anything as long as one.
 pub(super) fn without_secrets(text: &str, sent: &[&str]) -> String {
     let mut text = text.to_owned();
-    for secret in sent.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, REMOVED);
+    for secret in sent.iter().filter(|secret| secret.len() >= ECHO_BYTES_MIN) {
+        text = without(&text, secret);
     }
     let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let mut clean = String::with_capacity(text.len());
@@ -216,84 +232,24 @@ pub(super) fn without_secrets(text: &str, sent: &[&str]) -> String {
     clean
 }
 
+/// The text without this part of it, in whatever letter case it stands there.
+fn without(text: &str, part: &str) -> String {
+    let (folded, part) = (text.to_ascii_lowercase(), part.to_ascii_lowercase());
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = 0;
+    // Folding ASCII moves no byte, so what is found there stands here.
+    for (at, found) in folded.match_indices(&part) {
+        clean.push_str(text.get(rest..at).unwrap_or_default());
+        clean.push_str(REMOVED);
+        rest = at.saturating_add(found.len());
+    }
+    clean.push_str(text.get(rest..).unwrap_or_default());
+    clean
+}
+
 fn object(body: &[u8]) -> Option<BTreeMap<String, Json>> {
     match serde_json::from_slice(body).ok()? {
         Json::Object(fields) => Some(fields),
         _ => None,
-    }
-}
-
-/// A JSON value as far as we look into it. Reading one fails on a repeated key at any depth: two readers of such a text
-/// could disagree about what it says. Texts are wiped.
-enum Json {
-    Null,
-    Integer(i128),
-    Text(Zeroizing<String>),
-    Object(BTreeMap<String, Json>),
-    /// Booleans, fractions, arrays: well-formed, never what we want.
-    Other,
-}
-
-impl Json {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
-        Ok(Json::Integer(number.into()))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
-        Ok(Json::Integer(number.into()))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::Text(Zeroizing::new(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
-        while items.next_element::<Json>()?.is_some() {}
-        Ok(Json::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
-        let mut fields = BTreeMap::new();
-        while let Some((key, value)) = entries.next_entry::<String, Json>()? {
-            if fields.insert(key, value).is_some() {
-                return Err(A::Error::custom("repeated key"));
-            }
-        }
-        Ok(Json::Object(fields))
     }
 }

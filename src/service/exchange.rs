@@ -16,7 +16,7 @@ use crate::domain::name::Email;
 use crate::domain::secret::{AuthorizationCode, Secret};
 use crate::domain::token::{Finding, IssuedKind, Leave, Refusal, Wish};
 use crate::domain::trail::Act;
-use crate::provider::{CallError, ExchangeVerdict, IssuedToken, Unknown, exchange_verdict};
+use crate::provider::{CallError, IssuedToken, MintVerdict, Unknown, mint_verdict};
 use crate::store::{Attempt, FlowOutcome, NewToken, Resolution, SeenHead, StoredToken};
 use crate::vault::{Place, TokenPlaintext};
 
@@ -217,11 +217,11 @@ impl Services {
 
     async fn settle_failure(&self, mint: &Mint, failed: &CallError) -> Result<()> {
         let why = failed.to_string();
-        match exchange_verdict(failed) {
-            ExchangeVerdict::NotSent => {
+        match mint_verdict(failed) {
+            MintVerdict::NotSent => {
                 self.settle(mint, AttemptState::NotSent, &why, None, Some(FlowOutcome::NotSent)).await
             }
-            ExchangeVerdict::Rejected => {
+            MintVerdict::Rejected => {
                 self.settle(mint, AttemptState::Rejected, &why, None, Some(FlowOutcome::Rejected)).await?;
                 // A refused code that was used before may have cost its tokens (RFC 6749 §4.1.2): look.
                 for seen in self.parts.store.seen_heads(mint.merchant).await? {
@@ -231,7 +231,7 @@ impl Services {
                 }
                 Ok(())
             }
-            ExchangeVerdict::InDoubt => {
+            MintVerdict::InDoubt => {
                 warn!(attempt.id = %mint.attempt.id, "outcome of the exchange unknown: {why}");
                 if let CallError::OutcomeUnknown(Unknown { salvage: Some(salvage), .. }) = failed {
                     self.keep_salvage(mint, salvage).await?;

@@ -49,7 +49,7 @@ fn each_environment_has_its_own_hosts() {
     ] {
         let endpoints = Endpoints::of(environment).unwrap();
         assert_eq!((endpoints.api.as_str(), endpoints.ui.as_str()), (api, ui));
-        assert_eq!(endpoints.api_call("oauth2/token").unwrap().as_str(), format!("{api}/oauth2/token"));
+        assert_eq!(below(&endpoints.api, "/oauth2/token").unwrap().as_str(), format!("{api}/oauth2/token"));
     }
 }
 

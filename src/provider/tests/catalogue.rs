@@ -109,7 +109,7 @@ fn a_report_is_never_proof() {
 
 #[test]
 fn an_exchange_was_rejected_only_by_a_clear_no() {
-    use ExchangeVerdict::*;
+    use MintVerdict::*;
     for (status, error, code, expected) in [
         (400, "invalid_request", Some("1003"), Rejected),
         (400, "invalid_request", Some("1004"), Rejected),
@@ -134,11 +134,11 @@ fn an_exchange_was_rejected_only_by_a_clear_no() {
         (401, "odd", Some("1011"), InDoubt),
     ] {
         let refusal = refusal(status, error, code, "");
-        assert_eq!(exchange_verdict(&CallError::Refused(refusal.clone())), expected, "{refusal:?}");
+        assert_eq!(mint_verdict(&CallError::Refused(refusal.clone())), expected, "{refusal:?}");
     }
     let lost = Unknown { reason: UnknownReason::ConnectionLost, salvage: None };
-    assert_eq!(exchange_verdict(&CallError::OutcomeUnknown(lost)), InDoubt);
-    assert_eq!(exchange_verdict(&CallError::NotSent(NotSentReason::Connect)), NotSent);
+    assert_eq!(mint_verdict(&CallError::OutcomeUnknown(lost)), InDoubt);
+    assert_eq!(mint_verdict(&CallError::NotSent(NotSentReason::Connect)), NotSent);
 }
 
 proptest! {
@@ -152,7 +152,7 @@ proptest! {
         ]),
         description in any::<String>(),
         call in proptest::sample::select(vec![
-            CallKind::Exchange, CallKind::User, CallKind::App, CallKind::OtherWithToken,
+            CallKind::Exchange, CallKind::Register, CallKind::User, CallKind::App, CallKind::OtherWithToken,
         ]),
     ) {
         let refusal = refusal(status, &error, code.as_deref(), &description);

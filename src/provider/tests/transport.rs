@@ -143,7 +143,7 @@ async fn a_refused_connection_means_nothing_was_sent() {
     let client = client_at(&address, &timing(Duration::from_secs(30)));
     let error = exchange(&client).await.unwrap_err();
     assert!(matches!(error, CallError::NotSent(NotSentReason::Connect)), "{error:?}");
-    assert_eq!(exchange_verdict(&error), ExchangeVerdict::NotSent);
+    assert_eq!(mint_verdict(&error), MintVerdict::NotSent);
     assert!(matches!(probe(&client).await.unwrap_err(), CallError::NotSent(NotSentReason::Connect)));
 }
 
@@ -163,7 +163,7 @@ async fn a_failed_tls_handshake_means_nothing_was_sent() {
     });
     let http = Http::new(true, &timing(Duration::from_secs(30))).unwrap();
     let body = zeroize::Zeroizing::new(SECRET.as_bytes().to_vec());
-    let failure = http.send(Lane::Mint, &url, None, body).await;
+    let failure = http.send(Lane::Mint, &url, None, body, ANSWER_BYTES_MAX).await;
     assert!(matches!(failure, Err(Failure::NotSent(NotSentReason::Connect))));
     assert!(!String::from_utf8_lossy(&peer.await.unwrap()).contains(SECRET));
 }
@@ -174,7 +174,7 @@ async fn a_connection_that_ends_after_the_request_leaves_doubt_and_keeps_what_ca
     let error = exchange(&client).await.unwrap_err();
     assert_eq!(reason(&error), UnknownReason::ConnectionLost);
     assert_eq!(salvage(&error), None);
-    assert_eq!(exchange_verdict(&error), ExchangeVerdict::InDoubt);
+    assert_eq!(mint_verdict(&error), MintVerdict::InDoubt);
 
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 4000\r\n\r\n";
     stub.play(Script::AnswerAndClose(format!("{head}{}", token_answer()).into_bytes()));

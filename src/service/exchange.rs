@@ -13,6 +13,7 @@ use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::{AttemptId, MerchantId};
 use crate::domain::name::Email;
+use crate::domain::provider_call::About;
 use crate::domain::secret::{AuthorizationCode, Secret};
 use crate::domain::token::{Finding, IssuedKind, Leave, Refusal, Wish};
 use crate::domain::trail::Act;
@@ -94,7 +95,9 @@ impl Services {
         }
         let mint = Mint { attempt: Attempt { state: AttemptState::Armed, ..mint.attempt }, ..mint };
         // The point of no return. The code goes out once; whatever comes of it is an answer or a doubt, never a reason to resend.
-        match self.parts.provider.exchange_code(&mint.code, &mint.redirect_uri, None).await {
+        let Attempt { id, connection, .. } = mint.attempt;
+        let about = About { attempt: Some(id), merchant: Some(mint.merchant), connection };
+        match self.parts.provider.about(about).exchange_code(&mint.code, &mint.redirect_uri, None).await {
             Ok(issued) => self.keep(mint, issued).await,
             Err(failed) => self.settle_failure(&mint, &failed).await,
         }

@@ -114,9 +114,7 @@ impl World {
                 assert_eq!(!listed.attempts.is_empty(), sees_all, "{} sees {:?}", caller.id, listed.attempts);
                 Ok(())
             }
-            "AuditService.ListEvents" => {
-                caller.audit().list_events(v1::ListEventsRequest::default()).await.map(drop)
-            }
+            "AuditService.ListEvents" => caller.audit().list_events(v1::ListEventsRequest::default()).await.map(drop),
             "AuditService.ListProviderCalls" => {
                 caller.audit().list_provider_calls(v1::ListProviderCallsRequest::default()).await.map(drop)
             }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
-use crate::config::{Config, Confirmation, Database};
+use crate::config::{Config, Confirmation, Database, Retention};
 use crate::domain::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::domain::secret::ClientSecret;
 use crate::domain::token::Capabilities;
@@ -24,7 +24,7 @@ use crate::grpc::auth::SpiffeCallers;
 use crate::grpc::listener::{Anyone, Incoming, Limits, Rejections, Tls, TlsFiles};
 use crate::policy::SharedPolicy;
 use crate::provider::{CAPABILITIES, Client, Credentials, Endpoints};
-use crate::service::{Auditor, Parts, Services, Settings};
+use crate::service::{Auditor, CALL_QUEUE_MAX, CallLog, Parts, Services, Settings, keep_pruning};
 use crate::store::{Store, StoreKeys};
 use crate::vault::{Keyring, Vault};
 use crate::{grpc, http, service};
@@ -133,6 +133,8 @@ pub struct Running {
     stop: CancellationToken,
     servers: JoinSet<()>,
     writer: JoinHandle<()>,
+    call_log: CallLog,
+    call_writer: JoinHandle<()>,
 }
 
 /// Builds everything and starts to serve. When this returns, all listeners answer.
@@ -146,7 +148,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let policy =
         SharedPolicy::load(&config.policy_file).map_err(|faults| unusable("policy", &config.policy_file, faults))?;
     let policy = Arc::new(policy);
-    let provider = provider(config)?;
+    let (logged, calls) = mpsc::channel(CALL_QUEUE_MAX);
+    let provider = provider(config)?.with_log(Arc::clone(&around.clock), logged);
     let tls = tls(config, &around.clock)?;
     let keys = StoreKeys {
         signer: Arc::<Vault>::clone(&vault),
@@ -159,6 +162,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let app = store.stamp(PROVIDER, config.environment, &config.client_id).await?;
     store.note_policy(policy.snapshot().hash()).await?;
     let (auditor, writer) = Auditor::start(Arc::clone(&store), store.open_read_trail("system").await?);
+    let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let (call_log, call_writer) = CallLog::start(Arc::clone(&store), clock, entropy, calls);
     let settings = settings(config)?;
     let services = Services::new(Parts {
         store: Arc::clone(&store),
@@ -199,10 +204,11 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         http::Readiness { services: services.clone(), serving: serving.subscribe(), clock: Arc::clone(&around.clock) };
     servers.spawn(serve_ops(listeners.ops, readiness, stop.clone()));
     servers.spawn(judge(services.clone(), stop.clone()));
+    servers.spawn(prune(Arc::clone(&store), Arc::clone(&around.clock), config.retention, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
     serving.send_replace(true);
     info!(app.id = %app.id, "serving");
-    Ok(Running { services, store, policy, tls, serving, stop, servers, writer })
+    Ok(Running { services, store, policy, tls, serving, stop, servers, writer, call_log, call_writer })
 }
 
 impl Running {
@@ -244,6 +250,11 @@ impl Running {
             self.servers.shutdown().await;
         }
         self.services.drain().await;
+        // Behind the last call to the provider.
+        self.call_log.close();
+        if self.call_writer.await.is_err() {
+            error!("the writer of the call log ended badly; its last calls may be missing");
+        }
         if self.writer.await.is_err() {
             error!("the audit writer ended badly; the next start closes its trail");
         }
@@ -278,9 +289,16 @@ async fn judge(services: Services, stop: CancellationToken) {
     }
 }
 
+async fn prune(store: Arc<Store>, clock: Arc<dyn Clock>, retention: Retention, stop: CancellationToken) {
+    tokio::select! {
+        () = keep_pruning(store, clock, retention.provider_calls) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 async fn record_rejections(
     services: Services,
-    mut rejected: tokio::sync::mpsc::Receiver<grpc::listener::Rejection>,
+    mut rejected: mpsc::Receiver<grpc::listener::Rejection>,
     stop: CancellationToken,
 ) {
     loop {

@@ -27,6 +27,12 @@ pub const LIST_MAX: usize = 64;
 pub const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest life of an invitation.
 pub const INVITATION_LIFE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Shortest retention that may be configured: what happened yesterday must be there to be asked for.
+pub const RETENTION_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest retention that may be configured: ten years.
+pub const RETENTION_MAX: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+/// How long calls to the provider stay in the log unless configured: a quarter, the time in which disputes come up.
+const RETENTION_OF_CALLS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How much longer than a code lives we wait before an attempt in doubt counts as over (design: 630 s over 600 s).
 const QUIESCENCE_MARGIN: Duration = Duration::from_secs(30);
 
@@ -64,6 +70,7 @@ const KEYS: &[&str] = &[
     "timing.state_life",
     "timing.invitation_life",
     "timing.recovery_interval",
+    "retention.provider_calls",
     "log.format",
     "log.filter",
 ];
@@ -99,8 +106,30 @@ pub struct Config {
     pub confirmation: Confirmation,
     /// Durations of the mint protocol, already divided by `time_scale`.
     pub timing: Timing,
+    /// How long things are kept.
+    pub retention: Retention,
     /// The log.
     pub log: LogConfig,
+}
+
+/// How long things are kept. Divided by `time_scale` as every duration is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Calls to the provider, in the call log.
+    pub provider_calls: Duration,
+}
+
+impl Retention {
+    /// Everything divided by this; zero counts as one.
+    fn scaled(self, by: u32) -> Self {
+        Self { provider_calls: self.provider_calls.checked_div(by).unwrap_or(self.provider_calls) }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { provider_calls: RETENTION_OF_CALLS }
+    }
 }
 
 /// A sandbox in the place of the provider: loopback base URLs that end in `/v2`.
@@ -224,6 +253,7 @@ impl Config {
         let filter = reader.optional("log.filter", check::log_filter);
         let time_scale = Self::time_scale(reader, matches!(provider, Some(Some(_))));
         let timing = timing(reader);
+        let retention = retention(reader);
         Self::distinct_addresses(
             reader,
             [
@@ -247,6 +277,7 @@ impl Config {
             ops: ops?,
             confirmation: confirmation?.unwrap_or_default(),
             timing: timing?.scaled(time_scale?),
+            retention: retention?.scaled(time_scale?),
             log: LogConfig {
                 format: format?.unwrap_or_default(),
                 filter: filter?.unwrap_or_else(|| "info".to_owned()),
@@ -327,6 +358,12 @@ impl Config {
             taken.push(address);
         }
     }
+}
+
+fn retention(reader: &mut Reader<'_>) -> Option<Retention> {
+    let check = |text: &str| check::duration(text, RETENTION_MIN, RETENTION_MAX);
+    let provider_calls = reader.optional("retention.provider_calls", check)?.unwrap_or(RETENTION_OF_CALLS);
+    Some(Retention { provider_calls })
 }
 
 /// The durations, none of them below its default: smaller ones are unsafe against the real provider.

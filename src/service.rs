@@ -5,10 +5,13 @@
 
 mod access;
 mod accounts;
+mod attempts;
 mod audit;
 mod callback;
+mod calls;
 mod doorman;
 mod error;
+mod events;
 mod exchange;
 mod export;
 mod guard;
@@ -43,12 +46,17 @@ use crate::vault::Vault;
 // What the interface of the service speaks of, so that its users need not know the layers below.
 pub use crate::domain::token::Finding;
 pub use crate::policy::ActionName;
-pub use crate::store::{FlowOutcome, MerchantKey, Resolution, TrailKind};
+pub use crate::store::{
+    CallPlace, FlowOutcome, ListedAttempt, LoggedCall, MerchantKey, RecordPlace, Resolution, TrailKind,
+};
 pub use access::{AccessQuestion, AccessReport, GrantView};
 pub use accounts::{AccountKey, AccountOrder, AccountPage, AccountPatch};
+pub use attempts::{AttemptFilter, AttemptPage};
 pub use audit::Auditor;
 pub use callback::{CallbackParams, CallbackRefusal, Landing, StatusView, Told};
+pub use calls::{CALL_QUEUE_MAX, CallFilter, CallLog, CallPage, keep_pruning};
 pub use error::{Error, Kind, Result};
+pub use events::{EventFilter, EventPage, EventPlace, EventSource, PlacedEvent};
 pub use export::Piece;
 pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAction};
 pub use notices::Noticed;

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod attempts;
+mod calls;
 mod error;
 mod flows;
 mod links;
@@ -35,7 +36,9 @@ use crate::domain::mac::{RowKind, RowMac, RowTag};
 use crate::domain::trail::{Event, EventKind, Hash, Signer};
 
 pub use self::accounts::OpeningStep;
+pub use self::attempts::list::{AttemptsOf, ListedAttempt};
 pub use self::attempts::{Attempt, Claim, SeenHead};
+pub use self::calls::{CallEntry, CallPlace, CallsOf, LoggedCall};
 pub use self::error::Error;
 pub use self::flows::{AuthorizationOrder, Flow, FlowOutcome, FlowState, Invitation};
 pub use self::links::Resolution;
@@ -43,6 +46,7 @@ pub use self::merchants::{MerchantKey, Private};
 pub use self::requests::{Earlier, Request};
 pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
 pub use self::tokens::{Head, NewToken, StoredToken};
+pub use self::trail::events::{RecordPlace, RecordsOf};
 pub use self::trail::{CLOSED, CRASHED, PAGE_BYTES_MAX, PAGE_RECORDS_MAX, ReadTrail, Trail, TrailKind};
 
 /// A result of the store.

@@ -50,8 +50,10 @@ CREATE TABLE change_trail (
     signature BLOB NOT NULL CHECK (length(signature) = 64)
 ) STRICT;
 
-CREATE INDEX change_trail_merchant ON change_trail (merchant_id, seq) WHERE merchant_id IS NOT NULL;
-CREATE INDEX change_trail_connection ON change_trail (connection_id, seq) WHERE connection_id IS NOT NULL;
+-- For people who ask what happened, newest first. They lead to records; what a record says is in its signed bytes.
+CREATE INDEX change_trail_time ON change_trail (time_us, seq);
+CREATE INDEX change_trail_merchant ON change_trail (merchant_id, time_us, seq) WHERE merchant_id IS NOT NULL;
+CREATE INDEX change_trail_connection ON change_trail (connection_id, time_us, seq) WHERE connection_id IS NOT NULL;
 
 -- The records of all read trails: a batch of reads and denials each.
 CREATE TABLE read_records (
@@ -63,6 +65,8 @@ CREATE TABLE read_records (
     signature BLOB NOT NULL CHECK (length(signature) = 64),
     PRIMARY KEY (trail_id, seq)
 ) STRICT;
+
+CREATE INDEX read_records_time ON read_records (time_us, trail_id, seq);
 
 -- Append-only, in the database as well. The INSERT triggers also stop REPLACE, which deletes without firing DELETE triggers.
 CREATE TRIGGER change_trail_appends BEFORE INSERT ON change_trail
@@ -141,6 +145,8 @@ CREATE UNIQUE INDEX attempts_open_merchant ON attempts (app_id, merchant_id)
     WHERE settled_at_us IS NULL AND merchant_id IS NOT NULL;
 CREATE UNIQUE INDEX attempts_open_connection ON attempts (app_id, connection_id)
     WHERE settled_at_us IS NULL AND connection_id IS NOT NULL;
+CREATE INDEX attempts_open ON attempts (id) WHERE settled_at_us IS NULL;
+CREATE INDEX attempts_merchant ON attempts (merchant_id, id) WHERE merchant_id IS NOT NULL;
 
 -- A token version. The facts of its issue never change (mac: connection, version, issued kind, cause, attempt, fingerprint);
 -- beside them stands what is known of it.
@@ -293,3 +299,23 @@ CREATE TABLE notices (
     last_at_us   INTEGER NOT NULL,
     PRIMARY KEY (app_id, kind, about, object_id)
 ) STRICT;
+-- The call log: every call to the provider, also one that failed, its request redacted. A log and no state: nothing decides on it, it
+-- has no event, and what is older than its retention goes. Its ids are plain: a call is logged whatever became of what it was about.
+CREATE TABLE provider_calls (
+    id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    at_us         INTEGER NOT NULL,
+    call          TEXT    NOT NULL CHECK (length(call) > 0),
+    attempt_id    BLOB    CHECK (attempt_id IS NULL OR length(attempt_id) = 16),
+    merchant_id   BLOB    CHECK (merchant_id IS NULL OR length(merchant_id) = 16),
+    connection_id BLOB    CHECK (connection_id IS NULL OR length(connection_id) = 16),
+    request       TEXT    NOT NULL,
+    outcome       TEXT    NOT NULL CHECK (outcome IN ('done', 'not_sent', 'refused', 'unknown')),
+    status        INTEGER,
+    code          TEXT,
+    detail        TEXT    NOT NULL,
+    duration_us   INTEGER NOT NULL CHECK (duration_us >= 0)
+) STRICT;
+CREATE INDEX provider_calls_time ON provider_calls (at_us, id);
+CREATE INDEX provider_calls_attempt ON provider_calls (attempt_id, at_us, id) WHERE attempt_id IS NOT NULL;
+CREATE INDEX provider_calls_merchant ON provider_calls (merchant_id, at_us, id) WHERE merchant_id IS NOT NULL;
+CREATE INDEX provider_calls_connection ON provider_calls (connection_id, at_us, id) WHERE connection_id IS NOT NULL;

@@ -85,11 +85,10 @@ pub(super) fn time_scale(text: &str) -> Checked<u32> {
 
 pub(super) fn duration(text: &str, least: Duration, most: Duration) -> Checked<Duration> {
     match parse_duration(text) {
-        None => complain("must be a duration", "write a whole number and ms, s, m or h, like \"90s\""),
-        Some(found) if found < least => complain(
-            format!("must be at least {}s", least.as_secs()),
-            "smaller is unsafe against the real provider: raise it",
-        ),
+        None => complain("must be a duration", "write a whole number and ms, s, m, h or d, like \"90s\""),
+        Some(found) if found < least => {
+            complain(format!("must be at least {}s", least.as_secs()), "smaller is unsafe or of no use: raise it")
+        }
         Some(found) if found > most => complain(format!("must be at most {}s", most.as_secs()), "lower it"),
         Some(found) => Ok(found),
     }
@@ -103,6 +102,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "s" => Some(Duration::from_secs(number)),
         "m" => number.checked_mul(60).map(Duration::from_secs),
         "h" => number.checked_mul(60 * 60).map(Duration::from_secs),
+        "d" => number.checked_mul(24 * 60 * 60).map(Duration::from_secs),
         _ => None,
     }
 }

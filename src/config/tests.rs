@@ -74,6 +74,7 @@ fn the_example_is_a_valid_configuration_and_names_every_key() {
     let text: String = text.lines().map(|line| uncommented(line) + "\n").collect();
     let full = Config::load(&NO_SOURCE, Some(&text)).unwrap();
     assert_eq!(full.timing, Timing::default());
+    assert_eq!(full.retention, Retention::default());
     assert_eq!(full.provider.unwrap().api, "http://127.0.0.1:9000/v2");
     for key in KEYS {
         let name = key.rsplit('.').next().unwrap();
@@ -89,6 +90,7 @@ fn the_source_wins_over_the_file_and_can_replace_it() {
         ("STRONGROOM_TRUST_DOMAINS", "a.example, b.example"),
         ("STRONGROOM_LINKS_CONFIRMATION", "email_match"),
         ("STRONGROOM_TIMING_PROBE_DEADLINE", "20s"),
+        ("STRONGROOM_RETENTION_PROVIDER_CALLS", "7d"),
         ("STRONGROOM_LOG_FORMAT", "text"),
     ];
     let config = Config::load(&source, Some(&place.text)).unwrap();
@@ -96,6 +98,7 @@ fn the_source_wins_over_the_file_and_can_replace_it() {
     assert_eq!(config.trust_domains, ["a.example", "b.example"]);
     assert_eq!(config.confirmation, Confirmation::EmailMatch);
     assert_eq!(config.timing, Timing { probe_deadline: Duration::from_secs(20), ..Timing::default() });
+    assert_eq!(config.retention.provider_calls, Duration::from_secs(7 * 24 * 60 * 60));
     assert_eq!(config.log.format, LogFormat::Text);
 
     let [secret, keyring, policy, crt, key, ca] =
@@ -134,6 +137,7 @@ fn a_sandbox_scales_time_in_stage_and_on_loopback_only() {
     let config = Config::load(&sandbox, Some(&place.text)).unwrap();
     assert_eq!(config.time_scale, 10);
     assert_eq!(config.timing, Timing::default().scaled(10));
+    assert_eq!(config.retention.provider_calls, Retention::default().provider_calls / 10);
     let production = place.with("environment = \"stage\"", "environment = \"production\"");
     assert_eq!(
         faults(sandbox, &production),
@@ -217,6 +221,9 @@ fn every_bad_value_is_refused_with_its_own_fault() {
         (DURATION, "25h", "must be at most 86400s".into()),
         (DURATION, "10", "must be a duration".into()),
         (DURATION, "-10s", "must be a duration".into()),
+        ("retention.provider_calls", "23h", "must be at least 86400s".into()),
+        ("retention.provider_calls", "3651d", "must be at most 315360000s".into()),
+        ("retention.provider_calls", "for ever", "must be a duration".into()),
         ("timing.mint_deadline", "69999ms", "must be at least 70s".into()),
         ("timing.code_life", "11m", "must be at least 30s longer than timing.code_life".into()),
     ];

@@ -14,6 +14,7 @@ use super::files::{make_private_dir, write_private};
 use crate::app::{self, Listeners, Running, StartError, Surroundings};
 use crate::config::{
     Config, Confirmation, Database, GrpcConfig, LogConfig, LogFormat, OpsConfig, ProviderOverride, PublicConfig,
+    Retention,
 };
 use crate::domain::ambient::{AdjustableClock, Entropy, SystemEntropy};
 use crate::domain::app::Environment;
@@ -255,6 +256,7 @@ fn config(product: &Path, sandbox: &Sandbox, listeners: &Listeners) -> Result<Co
         ops: OpsConfig { listen: address(&listeners.ops)? },
         confirmation: Confirmation::Always,
         timing: Timing::default(),
+        retention: Retention::default(),
         log: LogConfig { format: LogFormat::Text, filter: "info".to_owned() },
     })
 }

@@ -88,6 +88,7 @@ id!(/** The durable intent of something that can bring or kill tokens. */ Attemp
 id!(/** A payment account at the provider; its text form is also the reference id that the provider keeps. */ AccountId, "acc");
 id!(/** One trail of signed records: the change trail or the read trail of one process run. */ TrailId, "trl");
 id!(/** One call of the API: the correlation id that logs, errors and trail share. */ CallId, "cal");
+id!(/** One call to the provider, as the call log keeps it. */ ProviderCallId, "pcl");
 
 /// The number of a token within its connection: 1 for the first, without gaps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

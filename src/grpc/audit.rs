@@ -1,5 +1,9 @@
 //! AuditService: convert, call, convert.
 
+mod calls;
+mod events;
+mod place;
+
 use std::pin::Pin;
 
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,6 +20,42 @@ pub(super) struct Audit(pub(super) Desk);
 
 #[tonic::async_trait]
 impl AuditService for Audit {
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        let call = self.0.call(&request).await?;
+        let request = request.into_inner();
+        let work = async {
+            let below = convert::optional(&request.page_token, events::place)?;
+            let size = convert::page_size(request.page_size)?;
+            self.0.services.events(&call, &events::filter(&request)?, below, size).await
+        };
+        let page = self.0.read(&call, work).await?;
+        Ok(Response::new(v1::ListEventsResponse {
+            events: page.events.into_iter().map(events::event).collect(),
+            next_page_token: page.next.map(|place| events::page_token(&place)).unwrap_or_default(),
+        }))
+    }
+
+    async fn list_provider_calls(
+        &self,
+        request: Request<v1::ListProviderCallsRequest>,
+    ) -> Result<Response<v1::ListProviderCallsResponse>, Status> {
+        let call = self.0.call(&request).await?;
+        let request = request.into_inner();
+        let work = async {
+            let below = convert::optional(&request.page_token, calls::place)?;
+            let size = convert::page_size(request.page_size)?;
+            self.0.services.provider_calls(&call, &calls::filter(&request)?, below, size).await
+        };
+        let page = self.0.read(&call, work).await?;
+        Ok(Response::new(v1::ListProviderCallsResponse {
+            calls: page.calls.into_iter().map(calls::call).collect(),
+            next_page_token: page.next.map(|place| calls::page_token(&place)).unwrap_or_default(),
+        }))
+    }
+
     type ExportTrailStream = Pin<Box<dyn Stream<Item = Result<v1::ExportTrailResponse, Status>> + Send>>;
 
     async fn export_trail(

@@ -63,6 +63,34 @@ pub(super) fn time(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.as_unix_seconds(), nanos: i32::try_from(nanos).unwrap_or(0) }
 }
 
+/// Latest second of a protobuf timestamp: the end of the year 9999…
+const SECONDS_MAX: i64 = 253_402_300_799;
+/// …and the earliest: the beginning of the year 1.
+const SECONDS_MIN: i64 = -62_135_596_800;
+
+/// The time that a request gives; what is finer than a microsecond is cut off.
+pub(super) fn instant(field: &str, at: &prost_types::Timestamp) -> Result<Timestamp, Error> {
+    if !(SECONDS_MIN..=SECONDS_MAX).contains(&at.seconds) || !(0..1_000_000_000).contains(&at.nanos) {
+        return Err(FieldError::new(field, "must be a time of the years 1 to 9999").into());
+    }
+    let micros = at.seconds.saturating_mul(1_000_000).saturating_add(i64::from(at.nanos / 1_000));
+    Ok(Timestamp::from_micros(micros))
+}
+
+/// A field that may be empty, then `None`.
+pub(super) fn optional<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, Error>) -> Result<Option<T>, Error> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}
+
+/// Text of what may be absent, then empty.
+pub(super) fn text(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+pub(super) fn bad_page_token() -> FieldError {
+    FieldError::new("page_token", "must be the next_page_token of the page before")
+}
+
 pub(super) fn reference(version: &Version) -> v1::TokenVersionRef {
     v1::TokenVersionRef { connection_id: version.connection.to_string(), version: version.number.0 }
 }
@@ -143,7 +171,7 @@ pub(super) fn merchant(view: &MerchantView) -> v1::Merchant {
     }
 }
 
-const fn attempt_state(state: AttemptState) -> v1::AttemptState {
+pub(super) const fn attempt_state(state: AttemptState) -> v1::AttemptState {
     match state {
         AttemptState::Received => v1::AttemptState::Received,
         AttemptState::Armed => v1::AttemptState::Armed,
@@ -166,6 +194,15 @@ const fn next_action(action: NextAction) -> v1::NextAction {
         NextAction::Reconnect => v1::NextAction::Reconnect,
         NextAction::Wait => v1::NextAction::Wait,
         NextAction::Replace => v1::NextAction::Replace,
+    }
+}
+
+/// The filter by state: unspecified means any.
+pub(super) fn wanted_state(number: i32) -> Result<Option<AttemptState>, Error> {
+    match v1::AttemptState::try_from(number) {
+        Ok(v1::AttemptState::Unspecified) => Ok(None),
+        Ok(wanted) => Ok(AttemptState::ALL.into_iter().find(|state| attempt_state(*state) == wanted)),
+        Err(_) => Err(FieldError::new("state", "must be a value of the enum").into()),
     }
 }
 

@@ -3,9 +3,12 @@
 use tonic::{Request, Response, Status};
 
 use super::{Desk, convert};
+use crate::domain::attempt::AttemptKind;
 use crate::domain::id::ConnectionId;
 use crate::domain::name::{FieldError, ProviderAccountId, RequestId, Subject};
-use crate::service::{AccountKey, Error, Owner, ProviderReport, ReleasedToken, ReportResult};
+use crate::service::{
+    AccountKey, AttemptFilter, Error, ListedAttempt, Owner, ProviderReport, ReleasedToken, ReportResult,
+};
 use crate::v1;
 use crate::v1::token_service_server::TokenService;
 
@@ -100,7 +103,7 @@ impl TokenService for Tokens {
                     .iter()
                     .position(|(version, _)| (version.connection, version.number.0) == last)
                     .map(|place| place.saturating_add(1))
-                    .ok_or_else(bad_page_token)?,
+                    .ok_or_else(convert::bad_page_token)?,
             };
             Ok((versions, size, skip))
         };
@@ -116,6 +119,69 @@ impl TokenService for Tokens {
         let last = versions.last().filter(|_| more).and_then(|version| version.r#ref.as_ref());
         let next_page_token = last.map(|last| format!("{}:{}", last.connection_id, last.version)).unwrap_or_default();
         Ok(Response::new(v1::ListTokenVersionsResponse { versions, next_page_token }))
+    }
+
+    async fn list_attempts(
+        &self,
+        request: Request<v1::ListAttemptsRequest>,
+    ) -> Result<Response<v1::ListAttemptsResponse>, Status> {
+        let call = self.0.call(&request).await?;
+        let request = request.into_inner();
+        let work = async {
+            let below = convert::optional(&request.page_token, |token| {
+                token.parse().map_err(|_| convert::bad_page_token().into())
+            })?;
+            let size = convert::page_size(request.page_size)?;
+            self.0.services.attempts(&call, &attempt_filter(&request)?, below, size).await
+        };
+        let page = self.0.read(&call, work).await?;
+        Ok(Response::new(v1::ListAttemptsResponse {
+            attempts: page.attempts.iter().map(attempt).collect(),
+            next_page_token: page.next.map(|last| last.to_string()).unwrap_or_default(),
+        }))
+    }
+}
+
+fn attempt_filter(request: &v1::ListAttemptsRequest) -> Result<AttemptFilter, Error> {
+    use v1::list_attempts_request::Merchant;
+    let merchant = match &request.merchant {
+        None => None,
+        named => Some(convert::named!(Merchant, named)?),
+    };
+    let kind = match v1::AttemptKind::try_from(request.kind) {
+        Ok(v1::AttemptKind::Unspecified) => None,
+        Ok(wanted) => AttemptKind::ALL.into_iter().find(|kind| attempt_kind(*kind) == wanted),
+        Err(_) => return Err(FieldError::new("kind", "must be a value of the enum").into()),
+    };
+    Ok(AttemptFilter { merchant, state: convert::wanted_state(request.state)?, kind, open: request.open })
+}
+
+const fn attempt_kind(kind: AttemptKind) -> v1::AttemptKind {
+    match kind {
+        AttemptKind::Exchange => v1::AttemptKind::Exchange,
+        AttemptKind::Register => v1::AttemptKind::Register,
+        AttemptKind::Import => v1::AttemptKind::Import,
+    }
+}
+
+fn attempt(listed: &ListedAttempt) -> v1::Attempt {
+    let attempt = &listed.attempt;
+    v1::Attempt {
+        attempt_id: attempt.id.to_string(),
+        kind: attempt_kind(attempt.kind).into(),
+        state: convert::attempt_state(attempt.state).into(),
+        reason: attempt.reason.clone().unwrap_or_default(),
+        merchant_id: convert::text(attempt.merchant),
+        connection_id: convert::text(attempt.connection),
+        flow_id: convert::text(attempt.flow),
+        receive_time: Some(convert::time(attempt.received_at)),
+        arm_time: attempt.armed_at.map(convert::time),
+        change_time: Some(convert::time(attempt.changed_at)),
+        judge_time: attempt.judge_at.map(convert::time),
+        version: listed.version.map(|(connection, number)| v1::TokenVersionRef {
+            connection_id: connection.to_string(),
+            version: number.0,
+        }),
     }
 }
 
@@ -160,11 +226,7 @@ fn after(page_token: &str) -> Result<Option<(ConnectionId, u32)>, Error> {
     if page_token.is_empty() {
         return Ok(None);
     }
-    let (connection, number) = page_token.split_once(':').ok_or_else(bad_page_token)?;
-    let connection = connection.parse().map_err(|_| bad_page_token())?;
-    Ok(Some((connection, number.parse().map_err(|_| bad_page_token())?)))
-}
-
-fn bad_page_token() -> FieldError {
-    FieldError::new("page_token", "must be the next_page_token of the page before")
+    let (connection, number) = page_token.split_once(':').ok_or_else(convert::bad_page_token)?;
+    let connection = connection.parse().map_err(|_| convert::bad_page_token())?;
+    Ok(Some((connection, number.parse().map_err(|_| convert::bad_page_token())?)))
 }

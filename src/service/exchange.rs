@@ -14,6 +14,7 @@ use crate::domain::attempt::AttemptState;
 use crate::domain::id::{AttemptId, MerchantId};
 use crate::domain::name::Email;
 use crate::domain::notice::NoticeAbout;
+use crate::domain::provider_call::About;
 use crate::domain::secret::{AuthorizationCode, Secret};
 use crate::domain::token::{Finding, IssuedKind, Leave, Refusal, Wish};
 use crate::domain::trail::Act;
@@ -96,7 +97,10 @@ impl Services {
         let mint = Mint { attempt: Attempt { state: AttemptState::Armed, ..mint.attempt }, ..mint };
         let notices = self.notice_url(NoticeAbout::User(mint.attempt.id))?;
         // The point of no return. The code goes out once; whatever comes of it is an answer or a doubt, never a reason to resend.
-        match self.parts.provider.exchange_code(&mint.code, &mint.redirect_uri, Some(&notices)).await {
+        let Attempt { id, connection, .. } = mint.attempt;
+        let provider =
+            self.parts.provider.about(About { attempt: Some(id), merchant: Some(mint.merchant), connection });
+        match provider.exchange_code(&mint.code, &mint.redirect_uri, Some(&notices)).await {
             Ok(issued) => self.keep(mint, issued).await,
             Err(failed) => self.settle_failure(&mint, &failed).await,
         }

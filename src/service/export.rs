@@ -2,11 +2,10 @@
 
 use tokio::sync::mpsc;
 
-use super::error::{Kind, Result};
+use super::error::Result;
 use super::{Call, Services};
 use crate::domain::id::{ConnectionId, LinkId, TokenVersion};
 use crate::domain::trail::{EventKind, PublicKey, SealedRecord, Signer};
-use crate::policy::{ReadAudit, Resource};
 use crate::store::Trail;
 
 /// Records of one page from the database.
@@ -38,14 +37,10 @@ impl Services {
     /// Streams every record of every trail up to now, and what they must account for.
     ///
     /// # Errors
-    /// [`Kind::PermissionDenied`]; later faults of the database end the stream with an error.
+    /// [`super::Kind::PermissionDenied`]; later faults of the database end the stream with an error.
     pub async fn export_trails(&self, call: &Call) -> Result<mpsc::Receiver<Result<Piece>>> {
-        const KIND: EventKind = EventKind::AuditRead;
-        let policy = self.policy();
-        let Ok(grant) = policy.authorize::<ReadAudit>(&call.caller, &Resource::Deployment, self.now()) else {
-            return Err(self.deny(call, KIND, None, Kind::PermissionDenied).await);
-        };
-        let event = call.act_by(&grant).event(KIND, self.now()).detail("purpose", grant.purpose());
+        let (grant, act) = self.permit_audit(call).await?;
+        let event = act.event(EventKind::AuditRead, self.now()).reason("export").detail("purpose", grant.purpose());
         self.parts.auditor.record(event).await?;
         let (pieces, stream) = mpsc::channel(QUEUE_MAX);
         let services = self.clone();

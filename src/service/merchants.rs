@@ -152,10 +152,7 @@ impl Services {
         let mut event = call.act().event(KIND, self.now()).reason("list").detail("count", page.merchants.len());
         event.policy = Some(policy.hash());
         if grants.len() > 1 {
-            event = event.detail(
-                "grants",
-                grants.iter().take(GRANTS_NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(","),
-            );
+            event = event.detail("grants", named_grants(&grants));
         }
         event.grant = grants.pop_first();
         self.parts.auditor.record(event).await?;
@@ -184,6 +181,11 @@ impl Services {
         let shared = self.is_shared(link).await?;
         Ok(LinkView { link: link.clone(), subject: connection.subject, head, shared })
     }
+}
+
+/// Grants as the record of a list names them: not more than it has room for.
+pub(super) fn named_grants(grants: &BTreeSet<String>) -> String {
+    grants.iter().take(GRANTS_NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 fn next_action(links: &[LinkView], attempt_is_open: bool) -> NextAction {

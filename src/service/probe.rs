@@ -10,6 +10,7 @@ use super::error::{Error, Kind, Result};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{ConnectionId, TokenVersion};
 use crate::domain::name::Subject;
+use crate::domain::provider_call::About;
 use crate::domain::secret::AccessToken;
 use crate::domain::token::{Finding, Liveness, Version};
 use crate::domain::trail::Act;
@@ -116,7 +117,7 @@ impl Services {
     async fn find(&self, connection: ConnectionId, subject: &Subject, token: &AccessToken) -> Result<Observation> {
         let mut asked_at = self.now();
         let seen = |asked_at, finding, liveness| Observation { asked_at, finding, liveness, user: None };
-        match self.word(subject, token).await {
+        match self.word(connection, subject, token).await {
             Word::Alive(user) => {
                 return Ok(Observation { user: Some(user), ..seen(asked_at, Finding::Alive, Some(Liveness::Live)) });
             }
@@ -133,7 +134,7 @@ impl Services {
             return Ok(seen(asked_at, Finding::Unknown, Some(Liveness::Suspect)));
         }
         asked_at = self.now();
-        Ok(match self.word(subject, token).await {
+        Ok(match self.word(connection, subject, token).await {
             Word::Dead => seen(asked_at, Finding::Dead, Some(Liveness::Dead)),
             Word::Alive(user) => {
                 Observation { user: Some(user), ..seen(asked_at, Finding::Alive, Some(Liveness::Live)) }
@@ -142,8 +143,9 @@ impl Services {
         })
     }
 
-    async fn word(&self, subject: &Subject, token: &AccessToken) -> Word {
-        match self.parts.provider.user(token).await {
+    async fn word(&self, connection: ConnectionId, subject: &Subject, token: &AccessToken) -> Word {
+        let about = About { connection: Some(connection), ..About::default() };
+        match self.parts.provider.about(about).user(token).await {
             Ok(user) if user.subject == *subject => Word::Alive(user),
             Ok(_) => {
                 warn!(subject = %subject, "the provider names another user for this token");
@@ -166,7 +168,7 @@ impl Services {
             let Some(head) = self.parts.store.head(*other).await? else { continue };
             let subject = self.subject_of(*other).await?;
             let token = self.open_token(&head, &subject).await?;
-            if matches!(self.word(&subject, &token).await, Word::Alive(_)) {
+            if matches!(self.word(*other, &subject, &token).await, Word::Alive(_)) {
                 return Ok(true);
             }
         }

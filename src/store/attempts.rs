@@ -1,5 +1,7 @@
 //! Attempts: intents of provider calls, claimed before the call and settled after it. One owner, no takeover.
 
+pub(in crate::store) mod list;
+
 use sqlx::FromRow;
 
 use super::flows::{CONSUME, Flow, FlowOutcome};

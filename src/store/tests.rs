@@ -595,6 +595,8 @@ async fn every_statement_prepares() {
         STATEMENTS,
         accounts::STATEMENTS,
         attempts::STATEMENTS,
+        attempts::list::STATEMENTS,
+        calls::STATEMENTS,
         flows::STATEMENTS,
         links::STATEMENTS,
         merchants::STATEMENTS,
@@ -605,6 +607,7 @@ async fn every_statement_prepares() {
         tokens::STATEMENTS,
         trail::STATEMENTS,
         trail::changes::STATEMENTS,
+        trail::events::STATEMENTS,
         trail::reads::STATEMENTS,
     ]
     .concat()

@@ -1,8 +1,9 @@
 //! The trails: what they have in common, their newest places, their pages; and what a start does with those of a dead process.
 //!
-//! [`changes`] appends to the change trail, [`reads`] to the read trail of this process.
+//! [`changes`] appends to the change trail, [`reads`] to the read trail of this process; [`events`] looks through both by time.
 
 pub(in crate::store) mod changes;
+pub(in crate::store) mod events;
 pub(in crate::store) mod reads;
 
 use tokio_stream::StreamExt as _;

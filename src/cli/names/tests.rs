@@ -124,11 +124,10 @@ fn a_million_names_are_judged_and_no_more() {
         judged += 1;
         Ok(())
     };
-    let lines = |count: usize| io::Cursor::new("a\n".repeat(count));
-    assert!(read(Path::new("f"), lines(LINES_MAX), &mut count).is_ok());
-    let refused = read(Path::new("f"), lines(LINES_MAX + 1), &mut count).unwrap_err();
+    let lines = io::Cursor::new("a\n".repeat(LINES_MAX + 1));
+    let refused = read(Path::new("f"), lines, &mut count).unwrap_err();
     assert_eq!(refused.to_string(), "f, line 1000001: more than 1,000,000 names; split the file");
-    assert_eq!(judged, 2 * LINES_MAX);
+    assert_eq!(judged, LINES_MAX);
 }
 
 #[test]

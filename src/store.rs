@@ -10,6 +10,7 @@
 mod attempts;
 mod error;
 mod flows;
+mod inspect;
 mod links;
 mod merchants;
 mod requests;
@@ -35,6 +36,7 @@ use crate::domain::trail::{Event, EventKind, Hash, Signer};
 pub use self::attempts::{Attempt, Claim, SeenHead};
 pub use self::error::Error;
 pub use self::flows::{AuthorizationOrder, Flow, FlowOutcome, FlowState, Invitation};
+pub use self::inspect::Inspection;
 pub use self::links::Resolution;
 pub use self::merchants::{MerchantKey, Private};
 pub use self::requests::{Earlier, Request};

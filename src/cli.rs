@@ -7,6 +7,7 @@
 pub mod access;
 pub mod audit;
 pub mod connection;
+pub mod doctor;
 pub mod merchant;
 pub mod names;
 pub mod token;

@@ -221,7 +221,7 @@ fn client_verifier(
         .map_err(|error| TlsError::File { path: bundle.to_owned(), rule: error.to_string() })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bad = |rule: String| TlsError::File { path: path.to_owned(), rule };
     let pem = read(path)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();

@@ -58,6 +58,8 @@ const CONNECTION_AGE_MAX: Duration = Duration::from_secs(15 * 60);
 const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(2 * 60);
 /// Longest call: a probe that has to confirm a death, twice over.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest call that may wait for a mint: its own deadline, 70 s, and the probes before and after it.
+const MINT_DEADLINE: Duration = Duration::from_secs(100);
 /// Longest call that asks nobody but our own database.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -87,6 +89,11 @@ impl Desk {
     /// Carries out a call that asks the provider.
     async fn run<T>(&self, call: &Call, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
         within(CALL_DEADLINE, work).await.map_err(|error| status::of(&error, call.id))
+    }
+
+    /// Carries out a call that may wait for a mint.
+    async fn mint<T>(&self, call: &Call, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
+        within(MINT_DEADLINE, work).await.map_err(|error| status::of(&error, call.id))
     }
 
     /// Carries out a call that asks nobody but our own database.

@@ -54,9 +54,13 @@ use log::CallLog;
 use wire::{Parameters, TEXT_CHARS_MAX};
 
 /// What this provider is like: a mint revokes every earlier token of that (app, user), and there are no refresh tokens
-/// (`docs/provider.md` §5).
+/// (`docs/provider.md` §5). Whether `/user/register` revokes is documented nowhere, so it may; the limits of an unconfirmed user are
+/// in §3.
 pub const CAPABILITIES: Capabilities = Capabilities {
     mint_revokes: true,
+    registration_may_revoke: true,
+    unconfirmed_payments: Duration::from_secs(14 * 24 * 60 * 60),
+    unconfirmed_life: Duration::from_secs(30 * 24 * 60 * 60),
     refresh: Refresh::None,
     code_life: Duration::from_secs(600),
     longest_call: Duration::from_secs(60),

@@ -109,17 +109,20 @@ CREATE TABLE merchant_private (
 ) STRICT;
 CREATE INDEX merchant_private_email ON merchant_private (email_index);
 
--- A provider user who granted our app access. mac: all but the time.
+-- A provider user who granted our app access. mac: all but the time and email_index, the blind index of the address under which the
+-- provider knows the user: whoever alters that can make a registration be refused or asked for again, and no token move.
 CREATE TABLE connections (
     id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     app_id        BLOB    NOT NULL REFERENCES apps (id),
     subject       TEXT    NOT NULL,
     role          TEXT    NOT NULL CHECK (role IN ('merchant', 'app_owner')),
     head_version  INTEGER NOT NULL CHECK (head_version >= 0),
+    email_index   BLOB    CHECK (email_index IS NULL OR length(email_index) = 32),
     created_at_us INTEGER NOT NULL,
     mac           BLOB    NOT NULL CHECK (length(mac) = 32),
     UNIQUE (app_id, subject)
 ) STRICT;
+CREATE INDEX connections_email ON connections (app_id, email_index) WHERE email_index IS NOT NULL;
 
 -- What something that can bring or kill tokens is about to do; written before it is done. Merchant, connection and code may be
 -- absent: later kinds have none.
@@ -131,6 +134,7 @@ CREATE TABLE attempts (
     connection_id  BLOB    REFERENCES connections (id),
     flow_id        BLOB,
     code_hash      BLOB    UNIQUE CHECK (code_hash IS NULL OR length(code_hash) = 32),
+    email_index    BLOB    CHECK (email_index IS NULL OR length(email_index) = 32),
     state          TEXT    NOT NULL CHECK (state IN ('received', 'armed', 'committed', 'refused', 'not_sent', 'rejected',
                                                      'in_doubt', 'lost', 'not_applied', 'late')),
     reason         TEXT,
@@ -147,6 +151,8 @@ CREATE UNIQUE INDEX attempts_open_connection ON attempts (app_id, connection_id)
     WHERE settled_at_us IS NULL AND connection_id IS NOT NULL;
 CREATE INDEX attempts_open ON attempts (id) WHERE settled_at_us IS NULL;
 CREATE INDEX attempts_merchant ON attempts (merchant_id, id) WHERE merchant_id IS NOT NULL;
+CREATE UNIQUE INDEX attempts_open_email ON attempts (app_id, email_index)
+    WHERE settled_at_us IS NULL AND email_index IS NOT NULL;
 
 -- A token version. The facts of its issue never change (mac: connection, version, issued kind, cause, attempt, fingerprint);
 -- beside them stands what is known of it.
@@ -160,6 +166,8 @@ CREATE TABLE token_versions (
     stored_at_us   INTEGER NOT NULL,
     mac            BLOB    NOT NULL CHECK (length(mac) = 32),
     permanent      INTEGER NOT NULL CHECK (permanent IN (0, 1)),
+    seen_pending   INTEGER NOT NULL CHECK (seen_pending IN (0, 1)),
+    candidate      INTEGER NOT NULL CHECK (candidate IN (0, 1)),
     expires_at_us  INTEGER,
     liveness       TEXT    NOT NULL CHECK (liveness IN ('live', 'suspect', 'dead', 'expired', 'insufficient_scope')),
     evidence       TEXT    NOT NULL,
@@ -167,6 +175,8 @@ CREATE TABLE token_versions (
     PRIMARY KEY (connection_id, version)
 ) STRICT;
 CREATE INDEX token_versions_fingerprint ON token_versions (fingerprint);
+-- Versions that wait to be judged against a head which may have outlived them.
+CREATE INDEX token_versions_candidates ON token_versions (connection_id) WHERE candidate = 1;
 
 -- The one mutable part of a version: its sealed bytes, sealed again when the epoch changes.
 CREATE TABLE token_secrets (

@@ -31,6 +31,11 @@ pub(crate) fn link(link: &v1::Link) -> Value {
         "create_time": text::time(link.create_time.as_ref()),
         "head": link.head.as_ref().map(token_version),
         "shared": link.shared,
+        "temporary": link.temporary.as_ref().map(|temporary| json!({
+            "expire_time": text::time(temporary.expire_time.as_ref()),
+            "payments_block_earliest_time": text::time(temporary.payments_block_earliest_time.as_ref()),
+            "deletion_earliest_time": text::time(temporary.deletion_earliest_time.as_ref()),
+        })),
     })
 }
 
@@ -48,6 +53,8 @@ pub(crate) fn token_version(version: &v1::TokenVersion) -> Value {
         "evidence_time": text::time(version.evidence_time.as_ref()),
         "evidence": version.evidence,
         "fingerprint": version.fingerprint,
+        "permanent": version.permanent,
+        "candidate": version.candidate,
     })
 }
 

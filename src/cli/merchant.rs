@@ -1,4 +1,6 @@
-//! `merchant …`: connect merchants, look at them, decide about held links.
+//! `merchant …`: connect merchants, look at them, decide about held links. [`enrol`] has the other ways in.
+
+mod enrol;
 
 use std::io::{self, Read};
 
@@ -61,6 +63,15 @@ pub enum MerchantCommand {
     /// Prints the link and until when it works. For a merchant who is known already, name and labels may be left out.
     #[command(after_help = CONNECT_HELP)]
     Connect(Connect),
+    /// Registers a merchant at the provider with the person's data; makes the merchant on first use.
+    #[command(after_help = enrol::REGISTER_HELP)]
+    Register(enrol::Register),
+    /// Has the provider mail the person behind a temporary token, who confirms and so makes it permanent.
+    #[command(after_help = enrol::SEND_HELP)]
+    SendConfirmation(enrol::SendConfirmation),
+    /// Lets an existing connection serve a further merchant, without a mint.
+    #[command(after_help = enrol::LINK_HELP)]
+    Link(enrol::Link),
     /// Activates a held link with the one-time value that return_url received.
     #[command(after_help = CONFIRM_HELP)]
     Confirm(Confirm),
@@ -101,6 +112,8 @@ pub enum NextAction {
     Wait,
     /// Have the token replaced: it works only in part.
     Replace,
+    /// Have the person behind a temporary token confirm.
+    GetConfirmed,
 }
 
 /// Whom to connect.
@@ -124,6 +137,9 @@ pub struct Connect {
     /// Where the merchant's browser goes in the end; must be on the server's allow-list.
     #[arg(long, value_name = "URL")]
     return_url: Option<String>,
+    /// Give leave to revoke the merchant's own live temporary token for a permanent one.
+    #[arg(long)]
+    upgrade_temporary: bool,
     #[command(flatten)]
     request: RequestId,
 }
@@ -183,6 +199,9 @@ pub(crate) async fn run(command: MerchantCommand, global: &Global) -> Result<Ans
             let response = client.start_authorization(request).await;
             Ok(connected(&response.map_err(|status| Failure::mutating(status, &id))?.into_inner()))
         }
+        MerchantCommand::Register(register) => enrol::register(&mut client, register).await,
+        MerchantCommand::SendConfirmation(send) => enrol::send_confirmation(&mut client, send).await,
+        MerchantCommand::Link(link) => enrol::link(&mut client, link).await,
         MerchantCommand::Confirm(confirm) => {
             let request_id = confirm.request.choose();
             let merchant_id = confirm.merchant.to_string();
@@ -242,6 +261,7 @@ impl From<NextAction> for v1::NextAction {
             NextAction::Reconnect => Self::Reconnect,
             NextAction::Wait => Self::Wait,
             NextAction::Replace => Self::Replace,
+            NextAction::GetConfirmed => Self::GetConfirmed,
         }
     }
 }
@@ -256,6 +276,7 @@ impl Connect {
             return_url: self.return_url.unwrap_or_default(),
             expected_email: self.email.unwrap_or_default(),
             user_name: self.user_name.unwrap_or_default(),
+            upgrade_temporary: self.upgrade_temporary,
         }
     }
 }
@@ -327,6 +348,11 @@ fn shown(merchant: &v1::Merchant) -> Answer {
         rows.push(("open attempt", format!("{} {}", attempt.attempt_id, text::attempt_state(attempt.state))));
         rows.push(("  since", time_or_absent(attempt.since_time.as_ref())));
         rows.push(("  judged from", time_or_absent(attempt.judge_time.as_ref())));
+    }
+    if let Some(temporary) = merchant.links.iter().find_map(|link| link.temporary.as_ref()) {
+        rows.push(("temporary until", time_or_absent(temporary.expire_time.as_ref())));
+        rows.push(("  payments may stop", time_or_absent(temporary.payments_block_earliest_time.as_ref())));
+        rows.push(("  may be deleted", time_or_absent(temporary.deletion_earliest_time.as_ref())));
     }
     let mut text = pairs("", &owned(rows));
     if !merchant.links.is_empty() {

@@ -106,7 +106,7 @@ pub struct Link {
     pub row_version: i64,
 }
 
-/// What is known when a consent has brought a token.
+/// What is known when a mint has brought a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConsentFacts {
     /// The open link from this merchant to the answer's user, if there is one.
@@ -117,13 +117,15 @@ pub struct ConsentFacts {
     pub linked_elsewhere: bool,
 }
 
-/// What becomes of the link when a consent has brought a token.
+/// What becomes of the link when a mint has brought a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkOutcome {
     /// The open link stays as it is: the answer's user is the one already linked.
     Keep,
     /// A new one, held until the platform or a person confirms it.
     Hold,
+    /// A new one that serves at once.
+    Activate,
 }
 
 /// Whose link is it? A forwarded invitation lets a stranger's user consent for another's merchant, so a consent alone never
@@ -132,6 +134,15 @@ pub fn link_outcome(facts: &ConsentFacts) -> LinkOutcome {
     match facts.existing {
         Some(LinkState::Active | LinkState::Held) => LinkOutcome::Keep,
         Some(LinkState::Closed) | None => LinkOutcome::Hold,
+    }
+}
+
+/// Whose link is it, when the platform registered the merchant itself? It named the user, so there is nobody else to confirm it;
+/// but a connection that serves another merchant, or would replace another user's link, waits for a person.
+pub fn registered_link_outcome(facts: &ConsentFacts) -> LinkOutcome {
+    match link_outcome(facts) {
+        LinkOutcome::Hold if !facts.serves_another && !facts.linked_elsewhere => LinkOutcome::Activate,
+        outcome => outcome,
     }
 }
 
@@ -153,6 +164,9 @@ mod tests {
                     let facts = ConsentFacts { existing, serves_another, linked_elsewhere };
                     let open = matches!(existing, Some(LinkState::Held | LinkState::Active));
                     assert_eq!(link_outcome(&facts) == LinkOutcome::Keep, open, "{facts:?}");
+                    assert_ne!(link_outcome(&facts), LinkOutcome::Activate, "{facts:?}");
+                    let free = !open && !serves_another && !linked_elsewhere;
+                    assert_eq!(registered_link_outcome(&facts) == LinkOutcome::Activate, free, "{facts:?}");
                     assert_eq!(email_may_confirm(&facts), !serves_another && !linked_elsewhere, "{facts:?}");
                 }
             }

@@ -40,6 +40,10 @@ pub const URI_BYTES_MAX: usize = 2083;
 /// Longest description of a payment account: the provider takes 65,535, which nobody reads; a page of a hundred must fit into an
 /// answer.
 pub const DESCRIPTION_CHARS_MAX: usize = 4_096;
+/// Longest first and last name: the provider's limit (`docs/provider.md` §3).
+pub const PERSON_NAME_CHARS_MAX: usize = 127;
+/// Longest description of a device: the provider's limit (`docs/provider.md` §3).
+pub const DEVICE_CHARS_MAX: usize = 255;
 /// Longest free text a person gives as a reason.
 pub const REASON_CHARS_MAX: usize = 500;
 
@@ -175,6 +179,22 @@ impl DisplayName {
     pub fn parse(text: &str) -> Result<Self, FieldError> {
         plain_text("display_name", text, DISPLAY_NAME_CHARS_MAX).map(Self)
     }
+}
+
+/// Parses a first or last name.
+///
+/// # Errors
+/// Names the field when it is empty, too long, or has control or invisible characters.
+pub fn person_name(field: &str, text: &str) -> Result<String, FieldError> {
+    plain_text(field, text, PERSON_NAME_CHARS_MAX)
+}
+
+/// Parses the description of a device.
+///
+/// # Errors
+/// As [`person_name`].
+pub fn device(field: &str, text: &str) -> Result<String, FieldError> {
+    plain_text(field, text, DEVICE_CHARS_MAX)
 }
 
 impl Reason {

@@ -93,21 +93,55 @@ pub struct Version {
     pub stored_at: Timestamp,
     /// Whether it is permanent by now: issued so, or confirmed since.
     pub permanent: bool,
+    /// Whether its user was pending when the provider was asked with it.
+    pub seen_pending: bool,
+    /// Whether it waits to be judged against a head that may have outlived it.
+    pub candidate: bool,
     /// When its life ends, if the provider said so.
     pub expires_at: Option<Timestamp>,
     /// What is known of its liveness.
     pub liveness: Liveness,
-    /// What established that: `issued`, `probe`, `report`, `call`, `superseded`, `in_doubt`.
+    /// What established that: `issued`, `probe`, `report`, `call`, `confirmation`, `superseded`, `in_doubt`, `registered_again`.
     pub evidence: String,
     /// When.
     pub evidence_at: Timestamp,
 }
+
+/// Where a provider user stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UserStanding {
+    /// Registered by an app, not confirmed by its person.
+    Pending,
+    /// A person who confirmed.
+    Registered,
+    /// Deleted, or a word that we do not know.
+    Other,
+}
+
+/// Whether a temporary token that the provider accepted at that moment has become permanent, and by what it shows.
+///
+/// That its user is registered says nothing alone: a user who was registered before the token was issued has still to confirm it.
+pub fn is_confirmed(version: &Version, standing: UserStanding, accepted_at: Timestamp) -> Option<&'static str> {
+    if version.seen_pending && standing == UserStanding::Registered {
+        return Some("user_confirmed");
+    }
+    version.expires_at.is_some_and(|end| end.plus(END_MARGIN) < accepted_at).then_some("outlived_its_end")
+}
+
+/// How far the provider's clock and ours may be apart before a token counts as having outlived its end.
+pub const END_MARGIN: Duration = Duration::from_secs(60);
 
 /// What differs between providers, as data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capabilities {
     /// Whether minting a token revokes every earlier one of that (app, user).
     pub mint_revokes: bool,
+    /// Whether registering may do so too. Where that is not known, it may.
+    pub registration_may_revoke: bool,
+    /// While a registered user is unconfirmed, no new payments are taken this long after the first one.
+    pub unconfirmed_payments: Duration,
+    /// And this long after the first payment the user and its accounts are deleted.
+    pub unconfirmed_life: Duration,
     /// Whether and how tokens can be refreshed.
     pub refresh: Refresh,
     /// How long an authorization code lives.
@@ -136,6 +170,8 @@ pub enum Wish {
     Authorize,
     /// Redeem a code. Destructive.
     Exchange,
+    /// Register a user. To be taken as destructive where that is not known.
+    Register,
 }
 
 /// What leave was given to revoke one live token (M1's two exceptions).
@@ -229,17 +265,25 @@ pub fn decide(can: &Capabilities, facts: &MintFacts, wish: Wish, evidence_fresh:
     if facts.other_attempt_open {
         return Decision::Refuse(Refusal::AttemptUnresolved);
     }
-    let Some(head) = facts.head.filter(|_| can.mint_revokes) else {
+    let may_revoke = match wish {
+        Wish::Authorize | Wish::Exchange => can.mint_revokes,
+        Wish::Register => can.registration_may_revoke,
+    };
+    let Some(head) = facts.head.filter(|_| may_revoke) else {
         return Decision::Go;
     };
-    if facts.leave.is_some_and(|leave| leave_covers(leave, &head)) {
-        return Decision::Go;
+    if let Some(leave) = facts.leave.filter(|leave| leave_covers(*leave, &head)) {
+        match (leave.kind, wish, facts.finding) {
+            (LeaveKind::Replacement, ..) | (_, Wish::Authorize, _) | (.., Some(Finding::Alive)) => return Decision::Go,
+            // Its user may have confirmed since: a temporary token that became permanent is nobody's to revoke.
+            (LeaveKind::UpgradeTemporary, _, None) => return Decision::Probe,
+            (LeaveKind::UpgradeTemporary, _, Some(_)) => {}
+        }
     }
     match (facts.finding, head.liveness) {
         (Some(Finding::Alive | Finding::InsufficientScope), _) => Decision::Refuse(Refusal::StillLive),
         (Some(Finding::Dead), _) => Decision::Go,
-        // The provider's own word when it issued the token: nothing is left to lose even if it cannot be asked right now.
-        (Some(Finding::Unknown), Liveness::Expired) => Decision::Go,
+        // Also past the end of its life: whose user confirmed it may have outlived what was said when it was issued.
         (Some(Finding::Unknown), _) => Decision::Refuse(Refusal::LivenessUnknown),
         (None, Liveness::Dead | Liveness::Expired) if wish == Wish::Authorize => Decision::Go,
         (None, Liveness::Live)

@@ -69,9 +69,9 @@ const SECONDS_MAX: i64 = 253_402_300_799;
 const SECONDS_MIN: i64 = -62_135_596_800;
 
 /// The time that a request gives; what is finer than a microsecond is cut off.
-pub(super) fn instant(field: &str, at: &prost_types::Timestamp) -> Result<Timestamp, Error> {
+pub(super) fn instant(field: &str, at: &prost_types::Timestamp) -> Result<Timestamp, FieldError> {
     if !(SECONDS_MIN..=SECONDS_MAX).contains(&at.seconds) || !(0..1_000_000_000).contains(&at.nanos) {
-        return Err(FieldError::new(field, "must be a time of the years 1 to 9999").into());
+        return Err(FieldError::new(field, "must be a time of the years 1 to 9999"));
     }
     let micros = at.seconds.saturating_mul(1_000_000).saturating_add(i64::from(at.nanos / 1_000));
     Ok(Timestamp::from_micros(micros))
@@ -132,6 +132,8 @@ pub(super) fn version(version: &Version, head: bool) -> v1::TokenVersion {
         evidence_time: Some(time(version.evidence_at)),
         evidence: version.evidence.clone(),
         fingerprint: version.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+        permanent: version.permanent,
+        candidate: version.candidate,
     }
 }
 
@@ -150,6 +152,11 @@ pub(super) fn link(view: &LinkView) -> v1::Link {
         create_time: Some(time(view.link.created_at)),
         head: view.head.as_ref().map(|head| version(head, true)),
         shared: view.shared,
+        temporary: view.temporary.map(|temporary| v1::TemporaryToken {
+            expire_time: temporary.ends_at.map(time),
+            payments_block_earliest_time: temporary.payments_blocked_from.map(time),
+            deletion_earliest_time: temporary.deleted_from.map(time),
+        }),
     }
 }
 
@@ -194,6 +201,7 @@ const fn next_action(action: NextAction) -> v1::NextAction {
         NextAction::Reconnect => v1::NextAction::Reconnect,
         NextAction::Wait => v1::NextAction::Wait,
         NextAction::Replace => v1::NextAction::Replace,
+        NextAction::GetConfirmed => v1::NextAction::GetConfirmed,
     }
 }
 
@@ -216,6 +224,7 @@ pub(super) fn wanted_action(number: i32) -> Result<Option<NextAction>, Error> {
         Ok(v1::NextAction::Reconnect) => Ok(Some(NextAction::Reconnect)),
         Ok(v1::NextAction::Wait) => Ok(Some(NextAction::Wait)),
         Ok(v1::NextAction::Replace) => Ok(Some(NextAction::Replace)),
+        Ok(v1::NextAction::GetConfirmed) => Ok(Some(NextAction::GetConfirmed)),
         Err(_) => Err(FieldError::new("next_action", "must be a value of the enum").into()),
     }
 }

@@ -1,11 +1,16 @@
 //! OnboardingService: convert, call, convert.
 
+use std::net::Ipv4Addr;
+
 use tonic::{Request, Response, Status};
 
 use super::{Desk, convert, status};
 use crate::domain::id::{LinkId, MerchantId};
-use crate::domain::name::{DisplayName, Email, ExternalId, FieldError, Label, Reason, RequestId};
-use crate::service::{AuthorizationRequest, Error, MerchantFilter, Resolution};
+use crate::domain::name::{DisplayName, Email, ExternalId, FieldError, Label, Reason, RequestId, device, person_name};
+use crate::service::{
+    Asked, AuthorizationRequest, Error, LinkRequest, MailTexts, MerchantFilter, Registrant, RegistrationRequest,
+    Resolution,
+};
 use crate::v1;
 use crate::v1::onboarding_service_server::OnboardingService;
 
@@ -29,6 +34,62 @@ impl OnboardingService for Onboarding {
             url: invited.url.into(),
             expire_time: Some(convert::time(invited.expires_at)),
         }))
+    }
+
+    async fn register_merchant(
+        &self,
+        request: Request<v1::RegisterMerchantRequest>,
+    ) -> Result<Response<v1::RegisterMerchantResponse>, Status> {
+        let call = self.0.call(&request).await?;
+        let wanted = registration(request.into_inner()).map_err(|error| status::of(&error, call.id))?;
+        let view = self.0.mint(&call, self.0.services.register_merchant(&call, &wanted)).await?;
+        Ok(Response::new(v1::RegisterMerchantResponse { merchant: Some(convert::merchant(&view)) }))
+    }
+
+    async fn send_confirmation(
+        &self,
+        request: Request<v1::SendConfirmationRequest>,
+    ) -> Result<Response<v1::SendConfirmationResponse>, Status> {
+        use v1::send_confirmation_request::Merchant;
+        let call = self.0.call(&request).await?;
+        let request = request.into_inner();
+        let work = async {
+            let id = RequestId::parse(&request.request_id)?;
+            let key = convert::named!(Merchant, &request.merchant)?;
+            let texts = MailTexts {
+                subject: request.email_subject,
+                message: request.email_message,
+                button_text: request.email_button_text,
+            };
+            self.0.services.send_confirmation(&call, &id, &key, &texts).await
+        };
+        let (view, asked) = self.0.mint(&call, work).await?;
+        let result = match asked {
+            Asked::Sent => v1::ConfirmationResult::Sent,
+            Asked::AlreadyConfirmed => v1::ConfirmationResult::AlreadyConfirmed,
+        };
+        let merchant = Some(convert::merchant(&view));
+        Ok(Response::new(v1::SendConfirmationResponse { result: result.into(), merchant }))
+    }
+
+    async fn link_merchant(
+        &self,
+        request: Request<v1::LinkMerchantRequest>,
+    ) -> Result<Response<v1::LinkMerchantResponse>, Status> {
+        let call = self.0.call(&request).await?;
+        let request = request.into_inner();
+        let work = async {
+            let wanted = LinkRequest {
+                request_id: RequestId::parse(&request.request_id)?,
+                external_id: ExternalId::parse(&request.external_id)?,
+                display_name: given(&request.display_name, DisplayName::parse)?,
+                labels: Label::parse_all(&request.labels)?,
+                connection: convert::id("connection_id", &request.connection_id)?,
+            };
+            self.0.services.link_merchant(&call, &wanted).await
+        };
+        let link = self.0.read(&call, work).await?;
+        Ok(Response::new(v1::LinkMerchantResponse { link: Some(convert::link(&link)) }))
     }
 
     async fn confirm_connection(
@@ -134,7 +195,43 @@ fn authorization(request: v1::StartAuthorizationRequest) -> Result<Authorization
                 return_url: request.return_url,
                 expected_email: email,
                 user_name,
+                upgrade_temporary: request.upgrade_temporary,
             })
+        }
+        _ => Err(Error::invalid(faults)),
+    }
+}
+
+/// Parses the whole request and names every field that breaks a rule.
+fn registration(request: v1::RegisterMerchantRequest) -> Result<RegistrationRequest, Error> {
+    let mut faults = Vec::new();
+    let mut keep = |fault: FieldError| faults.push(fault);
+    let request_id = RequestId::parse(&request.request_id).map_err(&mut keep).ok();
+    let external_id = ExternalId::parse(&request.external_id).map_err(&mut keep).ok();
+    let labels = Label::parse_all(&request.labels).map_err(&mut keep).ok();
+    let display_name = given(&request.display_name, DisplayName::parse).map_err(&mut keep).ok();
+    let email = Email::parse("email", &request.email).map_err(&mut keep).ok();
+    let first_name = person_name("first_name", &request.first_name).map_err(&mut keep).ok();
+    let last_name = person_name("last_name", &request.last_name).map_err(&mut keep).ok();
+    let ip = request.client_ip.parse::<Ipv4Addr>();
+    let ip =
+        ip.map_err(|_| keep(FieldError::new("client_ip", "must be an IPv4 address: the provider takes no other"))).ok();
+    let device = device("client_device", &request.client_device).map_err(&mut keep).ok();
+    let terms = request.terms_time.as_ref().ok_or_else(|| FieldError::new("terms_time", "must be given"));
+    let terms = terms.and_then(|at| convert::instant("terms_time", at)).map_err(&mut keep).ok();
+    let person = (email, first_name, last_name, ip, device, terms);
+    match (request_id, external_id, labels, display_name, person) {
+        (
+            Some(request_id),
+            Some(external_id),
+            Some(labels),
+            Some(display_name),
+            (Some(email), Some(first_name), Some(last_name), Some(ip), Some(device), Some(terms_accepted_at)),
+        ) => {
+            let registrant =
+                Registrant { email, first_name, last_name, ip, device, terms_accepted_at, redirect_uri: None };
+            let return_url = request.return_url;
+            Ok(RegistrationRequest { request_id, external_id, display_name, labels, registrant, return_url })
         }
         _ => Err(Error::invalid(faults)),
     }

@@ -43,14 +43,15 @@ impl fmt::Debug for Registration<'_> {
     }
 }
 
-/// The mail in which the provider asks a registered user to confirm. It may address a person, so `Debug` shows nothing.
+/// The mail in which the provider asks a registered user to confirm; in the provider's own words where they are absent. It may
+/// address a person, so `Debug` shows nothing.
 #[derive(Clone, Copy)]
 pub struct ConfirmationMail<'a> {
     /// At most 255 characters.
-    pub subject: &'a str,
+    pub subject: Option<&'a str>,
     /// At most 65 535 characters.
-    pub message: &'a str,
-    /// Of the button that confirms, at most 255 characters; the provider's own words if absent.
+    pub message: Option<&'a str>,
+    /// Of the button that confirms, at most 255 characters.
     pub button_text: Option<&'a str>,
 }
 
@@ -152,8 +153,8 @@ impl Client {
     /// whether a mail may have gone out.
     pub async fn send_confirmation(&self, token: &AccessToken, mail: &ConfirmationMail<'_>) -> Result<User, CallError> {
         let parameters = Parameters::default()
-            .text("email_subject", mail.subject, TEXT_CHARS_MAX)
-            .text("email_message", mail.message, LONG_TEXT_CHARS_MAX)
+            .maybe("email_subject", mail.subject, TEXT_CHARS_MAX)
+            .maybe("email_message", mail.message, LONG_TEXT_CHARS_MAX)
             .maybe("email_button_text", mail.button_text, TEXT_CHARS_MAX);
         self.perform(Call::new("/user/send_confirmation", Lane::Mint, parameters).bearing(token), wire::user).await
     }

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Services;
 use super::error::{Error, Result};
-use super::exchange::Mint;
+use super::mint::{Means, Mint};
 use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::{AttemptId, CallId, FlowId};
@@ -147,7 +147,8 @@ impl Services {
         match (self.attempt_of_claim(id).await, claimed) {
             (Some(attempt), _) => {
                 let redirect_uri = self.redirect_uri()?;
-                self.spawn_mint(Mint { attempt, merchant, leave: invitation.leave, code, redirect_uri, act });
+                let by = Means::Code { code, redirect_uri };
+                self.spawn_mint(Mint { attempt, merchant, leave: invitation.leave, by, act });
                 Ok(())
             }
             (None, Ok(_)) => Err(Error::internal("an attempt that was just claimed is gone")),

@@ -115,7 +115,7 @@ impl Services {
     }
 
     /// What a request that was carried out before gets, on record like the first time.
-    async fn repeated(&self, id: LinkId, merchant: MerchantId, act: &Act) -> Result<Link> {
+    pub(super) async fn repeated(&self, id: LinkId, merchant: MerchantId, act: &Act) -> Result<Link> {
         let link = self.link(id).await?;
         if link.merchant != merchant {
             return Err(Error::new(Kind::DataCorrupt).because("a request leads to another merchant"));

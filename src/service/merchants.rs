@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::error::{Error, Result};
 use super::{Call, Permitted, Services};
+use crate::domain::ambient::Timestamp;
 use crate::domain::id::MerchantId;
 use crate::domain::merchant::{Link, LinkState, Merchant};
 use crate::domain::name::{Label, Subject};
@@ -28,6 +29,20 @@ pub struct LinkView {
     pub head: Option<Version>,
     /// Whether the connection also serves, or waits to serve, another merchant.
     pub shared: bool,
+    /// The limits of the head while it is temporary.
+    pub temporary: Option<TemporaryLife>,
+}
+
+/// What the provider lets a token do until the person behind it confirms. The clocks for payments run from the first payment, which
+/// we do not see: the times are the earliest possible ones, counted from the first account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TemporaryLife {
+    /// When the token ends.
+    pub ends_at: Option<Timestamp>,
+    /// New payments may be blocked from then on.
+    pub payments_blocked_from: Option<Timestamp>,
+    /// User and accounts may be deleted from then on.
+    pub deleted_from: Option<Timestamp>,
 }
 
 /// What somebody has to do next for a merchant.
@@ -45,6 +60,8 @@ pub enum NextAction {
     Wait,
     /// Have the token replaced: it works only in part.
     Replace,
+    /// SendConfirmation, or StartAuthorization with leave to upgrade: the token is temporary.
+    GetConfirmed,
 }
 
 impl NextAction {
@@ -58,6 +75,10 @@ impl NextAction {
                 "the token does not work any more: call StartAuthorization and send the merchant the link"
             }
             Self::Replace => "the token works only in part; replacing it needs two persons' approval",
+            Self::GetConfirmed => {
+                "the token works and is temporary: call SendConfirmation, or StartAuthorization with upgrade_temporary, and \
+                 have the person confirm in time"
+            }
             Self::Wait => "an attempt is under way or in doubt: wait until it is settled",
         }
     }
@@ -159,7 +180,7 @@ impl Services {
         Ok(page)
     }
 
-    async fn view_merchant(&self, merchant: Merchant) -> Result<MerchantView> {
+    pub(super) async fn view_merchant(&self, merchant: Merchant) -> Result<MerchantView> {
         let mut links = Vec::new();
         for link in self.parts.store.links(merchant.id).await? {
             links.push(self.view_link(&link).await?);
@@ -179,7 +200,21 @@ impl Services {
         let connection = connection.ok_or_else(|| Error::internal("a link without its connection"))?;
         let head = self.parts.store.head(connection.id).await?.map(|head| self.by_the_clock(head));
         let shared = self.is_shared(link).await?;
-        Ok(LinkView { link: link.clone(), subject: connection.subject, head, shared })
+        let temporary = match &head {
+            Some(head) if !head.permanent && head.liveness != Liveness::Dead => Some(self.temporary_life(head).await?),
+            _ => None,
+        };
+        Ok(LinkView { link: link.clone(), subject: connection.subject, head, shared, temporary })
+    }
+
+    async fn temporary_life(&self, head: &Version) -> Result<TemporaryLife> {
+        let first_account = self.parts.store.first_account_at(head.connection).await?;
+        let can = &self.parts.capabilities;
+        Ok(TemporaryLife {
+            ends_at: head.expires_at,
+            payments_blocked_from: first_account.map(|first| first.plus(can.unconfirmed_payments)),
+            deleted_from: first_account.map(|first| first.plus(can.unconfirmed_life)),
+        })
     }
 }
 
@@ -201,6 +236,7 @@ fn next_action(links: &[LinkView], attempt_is_open: bool) -> NextAction {
         NextAction::Confirm
     } else {
         match in_state(LinkState::Active) {
+            Some(active) if works(active) && active.temporary.is_some() => NextAction::GetConfirmed,
             Some(active) if works(active) => NextAction::None,
             Some(active) if works_in_part(active) => NextAction::Replace,
             Some(_) => NextAction::Reconnect,

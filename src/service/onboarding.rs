@@ -1,7 +1,5 @@
 //! The first half of a journey: invitation → button → the provider's authorize page. [`super::callback`] has the rest.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
@@ -9,17 +7,18 @@ use url::Url;
 
 use super::error::{Error, Kind, Result};
 use super::guard::Verdict;
+use super::newcomers::Named;
 use super::{Call, Services};
 use crate::domain::ambient::{Timestamp, random};
 use crate::domain::id::{CallId, FlowId, InvitationId, MerchantId};
-use crate::domain::merchant::Merchant;
-use crate::domain::name::{DisplayName, Email, ExternalId, FieldError, Label, RequestId, URI_BYTES_MAX};
-use crate::domain::token::{Refusal, Wish};
+use crate::domain::merchant::LinkState;
+use crate::domain::name::{DisplayName, Email, ExternalId, Label, RequestId, URI_BYTES_MAX};
+use crate::domain::token::{Leave, LeaveKind, Refusal, Wish};
 use crate::domain::trail::{Act, EventKind};
-use crate::policy::{OnboardMerchant, ReadMerchant, Resource};
+use crate::policy::OnboardMerchant;
 use crate::provider::AuthorizeRequest;
-use crate::store::{AuthorizationOrder, Earlier, Flow, FlowState, Invitation, MerchantKey, Private};
-use crate::vault::{BlindIndex, Capability, Place, PrivatePlaintext};
+use crate::store::{AuthorizationOrder, Earlier, Flow, FlowState, Invitation, MerchantKey};
+use crate::vault::{BlindIndex, Capability};
 
 /// Bytes of a state, and of a browser binding.
 const NONCE_BYTES: usize = 32;
@@ -41,6 +40,8 @@ pub struct AuthorizationRequest {
     pub expected_email: Option<Email>,
     /// The person's name.
     pub user_name: Option<DisplayName>,
+    /// Whether the merchant's own live temporary token may be revoked for a permanent one.
+    pub upgrade_temporary: bool,
 }
 
 /// What StartAuthorization answers.
@@ -92,39 +93,16 @@ impl Services {
     /// [`Kind::TokenStillLive`], [`Kind::LivenessUnknown`], [`Kind::AttemptUnresolved`] by the guard.
     pub async fn start_authorization(&self, call: &Call, wanted: &AuthorizationRequest) -> Result<Invited> {
         const KIND: EventKind = EventKind::AuthorizationRequested;
-        self.expect_any_grant::<OnboardMerchant>(call, KIND).await?;
-        let known = self.parts.store.merchant(&MerchantKey::External(wanted.external_id.clone())).await?;
-        let labels = known.as_ref().map_or(&wanted.labels, |merchant| &merchant.labels);
-        let resource = Resource::Merchant { id: known.as_ref().map(|merchant| merchant.id), labels };
-        let policy = self.policy();
-        let Ok(grant) = policy.authorize::<OnboardMerchant>(&call.caller, &resource, self.now()) else {
-            // The same answer whether it exists or not, unless the caller may know.
-            let may_know =
-                known.is_some() && policy.authorize::<ReadMerchant>(&call.caller, &resource, self.now()).is_ok();
-            let error = if may_know { Kind::PermissionDenied } else { Kind::NotFound };
-            return Err(self.deny(call, KIND, known.map(|merchant| merchant.id), error).await);
-        };
-        let act = call.act_by(&grant);
-        let merchant = known.as_ref().map(|merchant| merchant.id);
-        match self.invite(call, wanted, known, &act).await {
+        let named = self.permit_named::<OnboardMerchant>(call, KIND, &wanted.external_id, &wanted.labels).await?;
+        let (act, known) = (named.act.clone(), named.known());
+        match self.invite(call, wanted, named).await {
             Ok(invited) => Ok(invited),
-            Err(refused) => Err(self.fail(&act, KIND, merchant, refused).await),
+            Err(refused) => Err(self.fail(&act, KIND, known, refused).await),
         }
     }
 
-    async fn invite(
-        &self,
-        call: &Call,
-        wanted: &AuthorizationRequest,
-        known: Option<Merchant>,
-        act: &Act,
-    ) -> Result<Invited> {
-        if let Some(merchant) = &known
-            && !wanted.labels.is_empty()
-            && wanted.labels != merchant.labels
-        {
-            return Err(FieldError::new("labels", "must be left out or equal to the merchant's").into());
-        }
+    async fn invite(&self, call: &Call, wanted: &AuthorizationRequest, named: Named) -> Result<Invited> {
+        named.check_labels(&wanted.labels)?;
         let return_url = self.check_return_url(&wanted.return_url)?;
         let request = self.request(
             call,
@@ -132,52 +110,73 @@ impl Services {
             "StartAuthorization",
             &content(wanted).each_ref().map(Vec::as_slice),
         );
+        let Named { merchant, is_new: merchant_is_new, act } = named;
         match self.parts.store.earlier(&request).await? {
             Earlier::Same(id) => {
                 let mut event = act.event(EventKind::AuthorizationRequested, self.now()).reason("repeated");
-                event.merchant = known.as_ref().map(|merchant| merchant.id);
+                event.merchant = (!merchant_is_new).then_some(merchant.id);
                 self.parts.auditor.record(event).await?;
                 let invited = self.invited(InvitationId::from_bytes(id)).await?;
                 // What the request made is noted in a row that nothing authenticates: it must not lead to another merchant.
-                return match &known {
-                    Some(merchant) if merchant.id == invited.merchant => Ok(invited),
-                    _ => Err(Error::new(Kind::DataCorrupt).because("a request leads to another merchant")),
+                return if merchant.id == invited.merchant {
+                    Ok(invited)
+                } else {
+                    Err(Error::new(Kind::DataCorrupt).because("a request leads to another merchant"))
                 };
             }
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}
         }
-        if let Some(merchant) = &known {
-            match self.guard(merchant.id, Wish::Authorize, None, None, true, act).await? {
-                Verdict::Go(_) => {}
-                Verdict::Refused(refusal, head) => {
-                    return Err(self.refusal(merchant.id, refusal, head.as_deref()).await?);
-                }
-            }
-        }
-        let now = self.now();
-        let (clock, entropy) = (&*self.parts.clock, &*self.parts.entropy);
-        let merchant_is_new = known.is_none();
-        let merchant = known.unwrap_or_else(|| Merchant {
-            id: MerchantId::generate(clock, entropy),
-            external_id: wanted.external_id.clone(),
-            labels: wanted.labels.clone(),
-            created_at: now,
-        });
+        let leave = match merchant_is_new {
+            true => None,
+            false => self.leave_to_authorize(merchant.id, wanted.upgrade_temporary, &act).await?,
+        };
+        let (clock, entropy, now) = (&*self.parts.clock, &*self.parts.entropy, self.now());
         let invitation = Invitation {
             id: InvitationId::generate(clock, entropy),
             app: self.parts.app.id,
             merchant: merchant.id,
             return_url,
             requested_by: call.caller.as_str().to_owned(),
-            leave: None,
+            leave,
             created_at: now,
             expires_at: now.plus(self.parts.timing.invitation_life),
         };
-        let private = self.personal_data(merchant.id, wanted).await?;
+        let private = self
+            .personal_data(
+                merchant.id,
+                &[
+                    ("display_name", wanted.display_name.as_ref().map(DisplayName::as_str)),
+                    ("email", wanted.expected_email.as_ref().map(Email::as_str)),
+                    ("user_name", wanted.user_name.as_ref().map(DisplayName::as_str)),
+                ],
+            )
+            .await?;
         let order = AuthorizationOrder { merchant, merchant_is_new, private, invitation, request };
-        self.parts.store.start_authorization(&order, act).await?;
+        self.parts.store.start_authorization(&order, &act).await?;
         self.invited(order.invitation.id).await
+    }
+
+    /// Asks the guard whether a known merchant may authorize, and what it may cost: nothing, or, where the caller wants that, its own
+    /// temporary token.
+    async fn leave_to_authorize(&self, merchant: MerchantId, upgrade: bool, act: &Act) -> Result<Option<Leave>> {
+        let leave = if upgrade { self.leave_to_upgrade(merchant, act).await? } else { None };
+        match self.guard(merchant, Wish::Authorize, leave, None, true, act).await? {
+            Verdict::Go(_) => Ok(leave),
+            Verdict::Refused(refusal, head) => Err(self.refusal(merchant, refusal, head.as_deref()).await?),
+        }
+    }
+
+    /// Leave to revoke the merchant's own temporary token, if a probe shows that it is one still.
+    async fn leave_to_upgrade(&self, merchant: MerchantId, act: &Act) -> Result<Option<Leave>> {
+        let links = self.parts.store.links(merchant).await?;
+        let Some(active) = links.into_iter().find(|link| link.state == LinkState::Active) else { return Ok(None) };
+        let head = self.probe(active.connection, act).await?.version;
+        Ok((!head.permanent).then_some(Leave {
+            kind: LeaveKind::UpgradeTemporary,
+            connection: head.connection,
+            version: head.number,
+        }))
     }
 
     async fn invited(&self, id: InvitationId) -> Result<Invited> {
@@ -188,53 +187,8 @@ impl Services {
         Ok(Invited { merchant: invitation.merchant, invitation: id, url, expires_at: invitation.expires_at })
     }
 
-    /// Merges what this request brings with what is known, and seals it.
-    async fn personal_data(&self, merchant: MerchantId, wanted: &AuthorizationRequest) -> Result<Option<Private>> {
-        let known = self.private(merchant).await?;
-        let mut fields: BTreeMap<String, String> = BTreeMap::new();
-        for name in ["display_name", "email", "user_name"] {
-            if let Some(value) = known.as_ref().and_then(|known| known.expose(name)) {
-                fields.insert(name.to_owned(), value.to_owned());
-            }
-        }
-        let before = fields.clone();
-        let brought = [
-            ("display_name", wanted.display_name.as_ref().map(DisplayName::as_str)),
-            ("email", wanted.expected_email.as_ref().map(Email::as_str)),
-            ("user_name", wanted.user_name.as_ref().map(DisplayName::as_str)),
-        ];
-        for (name, value) in brought {
-            if let Some(value) = value {
-                fields.insert(name.to_owned(), value.to_owned());
-            }
-        }
-        if fields == before {
-            return Ok(None);
-        }
-        let email = fields.get("email").and_then(|text| Email::parse("email", text).ok());
-        let email_index = email.map(|email| self.parts.vault.blind_index(BlindIndex::Email, email.folded().as_bytes()));
-        let app = &self.parts.app;
-        let place = Place::private(app.environment, &app.client_id, merchant);
-        let sealed = self
-            .parts
-            .vault
-            .seal(&place, &PrivatePlaintext::new(fields).encode(), &*self.parts.entropy)
-            .map_err(|refused| Error::internal(refused.to_string()))?;
-        Ok(Some(Private { sealed, email_index }))
-    }
-
-    /// The merchant's personal data, opened.
-    pub(super) async fn private(&self, merchant: MerchantId) -> Result<Option<PrivatePlaintext>> {
-        let Some(sealed) = self.parts.store.private(merchant).await? else { return Ok(None) };
-        let app = &self.parts.app;
-        let place = Place::private(app.environment, &app.client_id, merchant);
-        let corrupt = || Error::new(Kind::DataCorrupt).because("sealed personal data does not open in its place");
-        let plaintext = self.parts.vault.open(&place, &sealed).map_err(|_| corrupt())?;
-        PrivatePlaintext::decode(&plaintext).map(Some).map_err(|_| corrupt())
-    }
-
-    /// exactly one of the allowed origins, and below its path.
-    fn check_return_url(&self, text: &str) -> Result<String> {
+    /// Exactly one of the allowed origins, and below its path.
+    pub(super) fn check_return_url(&self, text: &str) -> Result<String> {
         if text.is_empty() {
             return Ok(String::new());
         }
@@ -350,7 +304,7 @@ impl Services {
 }
 
 /// What makes two requests the same one.
-fn content(wanted: &AuthorizationRequest) -> [Vec<u8>; 6] {
+fn content(wanted: &AuthorizationRequest) -> [Vec<u8>; 7] {
     let labels: Vec<&str> = wanted.labels.iter().map(Label::as_str).collect();
     let text = |value: Option<&str>| value.unwrap_or_default().as_bytes().to_vec();
     [
@@ -360,5 +314,6 @@ fn content(wanted: &AuthorizationRequest) -> [Vec<u8>; 6] {
         wanted.return_url.as_bytes().to_vec(),
         text(wanted.expected_email.as_ref().map(Email::as_str)),
         text(wanted.user_name.as_ref().map(DisplayName::as_str)),
+        vec![u8::from(wanted.upgrade_temporary)],
     ]
 }

@@ -12,9 +12,10 @@ use crate::domain::id::{ConnectionId, TokenVersion};
 use crate::domain::name::Subject;
 use crate::domain::provider_call::About;
 use crate::domain::secret::AccessToken;
-use crate::domain::token::{Finding, Liveness, Version};
+use crate::domain::token::{Finding, Liveness, UserStanding, Version};
 use crate::domain::trail::Act;
 use crate::provider::{CallKind, Signal, User};
+use crate::store::{Observed, SeenUser};
 use crate::vault::{OpenError, Place, TokenPlaintext};
 
 /// Who is probing which connection: however many ask, one asks the provider.
@@ -105,7 +106,9 @@ impl Services {
         let version = match liveness {
             Some(liveness) => {
                 info!(connection.id = %connection, version = %head.number, "probe found {}", liveness.as_str());
-                self.parts.store.record_liveness(connection, head.number, liveness, "probe", asked_at, act).await?
+                let seen = user.as_ref().map(|user| self.seen(user));
+                let observed = Observed { liveness, evidence: "probe", at: asked_at, user: seen };
+                self.parts.store.record_liveness(connection, head.number, observed, act).await?
             }
             None => head,
         };
@@ -174,6 +177,16 @@ impl Services {
         }
         let too_few = u32::try_from(others.len()).is_ok_and(|others| others < CONTROLS_MAX);
         Ok(too_few && self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))
+    }
+
+    /// What is kept of the user behind a token: no personal data.
+    pub(super) fn seen(&self, user: &User) -> SeenUser {
+        let standing = match user.state.as_str() {
+            "pending" => UserStanding::Pending,
+            "registered" => UserStanding::Registered,
+            _ => UserStanding::Other,
+        };
+        SeenUser { standing, email_index: user.email.as_ref().map(|email| self.email_index(email)) }
     }
 
     async fn subject_of(&self, connection: ConnectionId) -> Result<Subject> {

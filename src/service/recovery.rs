@@ -4,14 +4,16 @@ use tracing::{info, warn};
 
 use super::Services;
 use super::error::Result;
-use crate::domain::attempt::AttemptState;
+use crate::domain::attempt::{AttemptKind, AttemptState};
 use crate::domain::id::MerchantId;
-use crate::domain::token::Finding;
+use crate::domain::token::{END_MARGIN, Finding};
 use crate::domain::trail::Act;
 use crate::store::{Attempt, FlowOutcome};
 
 /// The reason of attempts whose owner is gone.
 const OWNER_DIED: &str = "owner_died";
+/// Most heads of a kind that are looked at in one round: each may take a probe with confirmation.
+const HEADS_AT_ONCE_MAX: u32 = 10;
 
 impl Services {
     /// Settles what the process before this one left open. The lock on the database proves that it is gone: what it had only
@@ -28,7 +30,7 @@ impl Services {
                     self.parts.store.settle(&attempt, AttemptState::NotSent, OWNER_DIED, None, outcome, &act).await?;
                 }
                 AttemptState::Armed => {
-                    let judge_at = attempt.received_at.plus(self.parts.timing.quiescence);
+                    let judge_at = self.judge_at(&attempt);
                     warn!(attempt.id = %attempt.id, "found armed; in doubt until {}", judge_at.to_rfc3339());
                     let to = AttemptState::InDoubt;
                     self.parts.store.settle(&attempt, to, OWNER_DIED, Some(judge_at), None, &act).await?;
@@ -47,6 +49,9 @@ impl Services {
             }
             if let Err(failed) = self.settle_accounts().await {
                 warn!("accounts in doubt not looked for yet: {failed}");
+            }
+            if let Err(failed) = self.look_at_heads().await {
+                warn!("heads that may have been outlived not looked at yet: {failed}");
             }
             self.parts.clock.sleep(self.parts.timing.recovery_interval).await;
         }
@@ -69,8 +74,41 @@ impl Services {
         Ok(())
     }
 
+    /// Judges tokens that wait beside a head, and looks whether heads past their end outlived it. One that cannot be told waits on.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn look_at_heads(&self) -> Result<()> {
+        let act = Act::system();
+        for connection in self.parts.store.connections_with_candidates(HEADS_AT_ONCE_MAX).await? {
+            if let Err(failed) = self.judge_candidate(connection, &act).await {
+                warn!(connection.id = %connection, "candidate not judged yet: {failed}");
+            }
+        }
+        let past = self.now().minus(END_MARGIN);
+        for connection in self.parts.store.heads_past_their_life(past, HEADS_AT_ONCE_MAX).await? {
+            if let Err(failed) = self.probe(connection, &act).await {
+                warn!(connection.id = %connection, "head past its end not looked at yet: {failed}");
+            }
+        }
+        Ok(())
+    }
+
     async fn judge(&self, attempt: &Attempt) -> Result<()> {
         let act = Act::system();
+        if attempt.kind == AttemptKind::Register {
+            // The provider cannot be asked what became of it: the way on is a consent, or another registration. Heads that were
+            // made suspect are looked at all the same.
+            if let Some(merchant) = attempt.merchant {
+                self.look(merchant, &act).await?;
+            }
+            info!(attempt.id = %attempt.id, "registration judged lost");
+            return Ok(self
+                .parts
+                .store
+                .settle(attempt, AttemptState::Lost, "cannot_be_found", None, None, &act)
+                .await?);
+        }
         let finding = match attempt.merchant {
             Some(merchant) => self.look(merchant, &act).await?,
             None => None,

@@ -12,7 +12,7 @@ use crate::domain::token::{Finding, Liveness, Version};
 use crate::domain::trail::{Act, Event, EventKind};
 use crate::policy::{Action, Grant, ReadHistory, ReadToken, ReportToken, VerifyToken};
 use crate::provider::{Signal, reported_signal};
-use crate::store::{Earlier, Head, MerchantKey, Request};
+use crate::store::{Earlier, Head, MerchantKey, Observed, Request};
 
 /// Whose token.
 #[derive(Clone, Debug)]
@@ -247,10 +247,9 @@ impl Services {
         match result {
             ReportResult::Probed => {
                 if head.liveness == Liveness::Live {
-                    self.parts
-                        .store
-                        .record_liveness(connection, head.number, Liveness::Suspect, "report", self.now(), &act)
-                        .await?;
+                    let (liveness, at) = (Liveness::Suspect, self.now());
+                    let observed = Observed { liveness, evidence: "report", at, user: None };
+                    self.parts.store.record_liveness(connection, head.number, observed, &act).await?;
                 }
                 let probed = self.probe(connection, &act).await?;
                 Ok(Reported { result, head: self.by_the_clock(probed.version), finding: Some(probed.finding) })

@@ -15,7 +15,7 @@ use crate::domain::trail::{Act, Event, EventKind};
 
 #[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] =
-    &[BY_ID, BY_PROVIDER_ID, OF_MERCHANT, PAGE, UNSETTLED, INSERT, STEP, SEE];
+    &[BY_ID, BY_PROVIDER_ID, OF_MERCHANT, PAGE, UNSETTLED, INSERT, STEP, SEE, FIRST];
 
 macro_rules! account_columns {
     () => {
@@ -41,6 +41,9 @@ const SEE: &str = "UPDATE accounts SET opening = 'open', changed_at_us = $1, pro
      kind = $5, country = $6, currency = $7, state = $8, action_reasons = $9, disabled_reasons = $10, \
      provider_created_at_us = $11, disablement_at_us = $12, seen_at_us = $13, mac = $14 \
      WHERE id = $15 AND opening = $16 AND sends = $17 RETURNING id";
+
+const FIRST: &str = "SELECT MIN(COALESCE(provider_created_at_us, created_at_us)) FROM accounts \
+                     WHERE connection_id = $1 AND opening = 'open'";
 
 /// Most words of one list that are kept: the provider documents seven at most…
 const WORDS_MAX: usize = 16;
@@ -155,6 +158,18 @@ impl Store {
             .fetch_all(pool)
             .await)?;
         rows.into_iter().map(|row| self.check_account(row)).collect()
+    }
+
+    /// When the first account of a connection was made: no payment of its user can be older.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn first_account_at(&self, connection: ConnectionId) -> Result<Option<Timestamp>> {
+        let (first,): (Option<i64>,) = on_db!(read self, pool => sqlx::query_as(FIRST)
+            .bind(&connection.as_bytes()[..])
+            .fetch_one(pool)
+            .await)?;
+        Ok(first.map(Timestamp::from_micros))
     }
 
     /// At most `limit` accounts behind `after`, by id.

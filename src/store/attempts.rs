@@ -26,7 +26,8 @@ const OPEN_OF_MERCHANT: &str = "SELECT id, app_id, kind, merchant_id, connection
      changed_at_us, judge_at_us FROM attempts WHERE merchant_id = $1 AND settled_at_us IS NULL";
 // No conflict target: the code, the merchant and the connection may each refuse.
 const CLAIM: &str = "INSERT INTO attempts (id, app_id, kind, merchant_id, connection_id, flow_id, code_hash, state, received_at_us, \
-     changed_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $8) ON CONFLICT DO NOTHING RETURNING id";
+     changed_at_us, email_index) VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $8, $9) \
+     ON CONFLICT DO NOTHING RETURNING id";
 const MOVE: &str = "UPDATE attempts SET state = $1, reason = $2, changed_at_us = $3, \
                     armed_at_us = COALESCE($4, armed_at_us), judge_at_us = $5, settled_at_us = $6 \
                     WHERE id = $7 AND state = $8 RETURNING id";
@@ -132,18 +133,17 @@ impl Store {
     ) -> Result<Claim> {
         transaction!(self, "claim_exchange", tx => {
             let now = tx.now();
-            let claimed: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(CLAIM)
-                .bind(&attempt.as_bytes()[..])
-                .bind(&flow.app.as_bytes()[..])
-                .bind(AttemptKind::Exchange.as_str())
-                .bind(&merchant.as_bytes()[..])
-                .bind(connection.as_ref().map(|id| &id.as_bytes()[..]))
-                .bind(&flow.id.as_bytes()[..])
-                .bind(&code_hash[..])
-                .bind(now.as_micros())
-                .fetch_optional(conn)
-                .await)?;
-            let owner = claimed.is_some().then(|| *attempt.as_bytes());
+            let claim = NewAttempt {
+                id: attempt,
+                app: flow.app,
+                kind: AttemptKind::Exchange,
+                merchant: Some(merchant),
+                connection,
+                flow: Some(flow.id),
+                code_hash: Some(code_hash),
+                email_index: None,
+            };
+            let owner = insert_attempt(tx, &claim, now).await?.then(|| *attempt.as_bytes());
             let consumed: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(CONSUME)
                 .bind(owner.as_ref().map(|id| &id[..]))
                 .bind(&flow.id.as_bytes()[..])
@@ -319,6 +319,35 @@ impl Store {
         }
         Ok(event)
     }
+}
+
+/// A row of `attempts` to be.
+pub(in crate::store) struct NewAttempt<'a> {
+    pub(in crate::store) id: AttemptId,
+    pub(in crate::store) app: AppId,
+    pub(in crate::store) kind: AttemptKind,
+    pub(in crate::store) merchant: Option<MerchantId>,
+    pub(in crate::store) connection: Option<ConnectionId>,
+    pub(in crate::store) flow: Option<FlowId>,
+    pub(in crate::store) code_hash: Option<&'a [u8; 32]>,
+    pub(in crate::store) email_index: Option<&'a [u8; 32]>,
+}
+
+/// Claims; false when another attempt stands in the way.
+pub(in crate::store) async fn insert_attempt(tx: &mut Tx<'_>, new: &NewAttempt<'_>, now: Timestamp) -> Result<bool> {
+    let claimed: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(CLAIM)
+        .bind(&new.id.as_bytes()[..])
+        .bind(&new.app.as_bytes()[..])
+        .bind(new.kind.as_str())
+        .bind(new.merchant.as_ref().map(|id| &id.as_bytes()[..]))
+        .bind(new.connection.as_ref().map(|id| &id.as_bytes()[..]))
+        .bind(new.flow.as_ref().map(|id| &id.as_bytes()[..]))
+        .bind(new.code_hash.map(|hash| &hash[..]))
+        .bind(now.as_micros())
+        .bind(new.email_index.map(|index| &index[..]))
+        .fetch_optional(conn)
+        .await)?;
+    Ok(claimed.is_some())
 }
 
 async fn suspect_heads(

@@ -2,13 +2,14 @@
 
 use sqlx::FromRow;
 
+use super::merchants::Private;
 use super::requests::Request;
 use super::tx::{Tx, on_tx, transaction};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AppId, ConnectionId, FlowId, LinkId, MerchantId};
 use crate::domain::mac::{RowKind, RowTag};
-use crate::domain::merchant::{Connection, ConsentFacts, Link, LinkState, Role};
+use crate::domain::merchant::{Connection, ConsentFacts, Link, LinkState, Merchant, Role};
 use crate::domain::name::Subject;
 use crate::domain::trail::{Act, Event, EventKind, Outcome};
 
@@ -79,7 +80,62 @@ pub enum Resolution {
     Close,
 }
 
+/// What LinkMerchant writes.
+#[derive(Clone, Debug)]
+pub struct LinkOrder {
+    /// The link to make.
+    pub link: LinkId,
+    /// Within which app.
+    pub app: AppId,
+    /// The merchant; made if it is new.
+    pub merchant: Merchant,
+    /// Whether it was known when the order was made up.
+    pub merchant_is_new: bool,
+    /// Its personal data, if the order brings any.
+    pub private: Option<Private>,
+    /// The connection that is to serve it too.
+    pub connection: ConnectionId,
+    /// The request.
+    pub request: Request,
+}
+
 impl Store {
+    /// Makes an active link from a merchant to a connection that exists, and the merchant if it is new.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when merchant, request or another open link of the merchant was made at the same time.
+    pub async fn link_further(&self, order: &LinkOrder, act: &Act) -> Result<Link> {
+        transaction!(self, "link_further", tx => {
+            let now = tx.now();
+            let mut events = Vec::new();
+            if order.merchant_is_new {
+                let made = self.insert_merchant(tx, &order.merchant, act, now).await?;
+                events.push(made.ok_or(Error::Conflict("the merchant was made at the same time"))?);
+            }
+            if let Some(private) = &order.private {
+                self.put_private(tx, order.merchant.id, private, now).await?;
+            }
+            let (facts, _) = self.consent_facts(tx, order.app, order.merchant.id, order.connection).await?;
+            if facts.existing.is_some() || facts.linked_elsewhere {
+                return Err(Error::Conflict("the merchant was linked at the same time"));
+            }
+            let link = Link {
+                id: order.link,
+                app: order.app,
+                merchant: order.merchant.id,
+                connection: order.connection,
+                state: LinkState::Active,
+                flow: None,
+                created_at: now,
+                changed_at: now,
+                row_version: 1,
+            };
+            events.push(self.insert_link(tx, &link, act).await?);
+            self.note_request(tx, &order.request, link.id.as_bytes(), now).await?;
+            Ok((link, events))
+        })
+    }
+
     /// The link with this id.
     ///
     /// # Errors
@@ -221,7 +277,7 @@ impl Store {
         Ok((facts, existing))
     }
 
-    /// Makes a held link.
+    /// Makes a link.
     pub(in crate::store) async fn insert_link(&self, tx: &mut Tx<'_>, link: &Link, act: &Act) -> Result<Event> {
         let mac = with_link_fields(link, |fields| self.tag_row(RowKind::Link, fields));
         on_tx!(tx, conn => sqlx::query(INSERT)

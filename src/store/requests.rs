@@ -9,11 +9,13 @@ use crate::domain::name::{CallerId, RequestId};
 use crate::domain::trail::Event;
 
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] = &[SELECT, INSERT];
+pub(in crate::store) const STATEMENTS: &[&str] = &[SELECT, INSERT, FORGET];
 
 const SELECT: &str = "SELECT method, content_hash, subject_id FROM requests WHERE caller = $1 AND request_id = $2";
 const INSERT: &str = "INSERT INTO requests (caller, request_id, method, content_hash, subject_id, created_at_us) \
                       VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING request_id";
+
+const FORGET: &str = "DELETE FROM requests WHERE caller = $1 AND request_id = $2";
 
 /// A request that changes something: who asked, under which id, for what.
 #[derive(Clone, Debug)]
@@ -72,6 +74,21 @@ impl Store {
     pub async fn note_event(&self, request: &Request, subject: &[u8; 16], event: Event) -> Result<()> {
         transaction!(self, "note_event", tx => {
             self.note_request(tx, request, subject, tx.now()).await?;
+            Ok(((), vec![event.clone()]))
+        })
+    }
+
+    /// Forgets a request that came to nothing, so that the same one may be carried out.
+    ///
+    /// # Errors
+    /// As every write of the database.
+    pub async fn forget_request(&self, request: &Request, event: Event) -> Result<()> {
+        transaction!(self, "forget_request", tx => {
+            on_tx!(tx, conn => sqlx::query(FORGET)
+                .bind(request.caller.as_str())
+                .bind(request.id.as_str())
+                .execute(conn)
+                .await)?;
             Ok(((), vec![event.clone()]))
         })
     }

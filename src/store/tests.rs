@@ -2,6 +2,7 @@
 
 mod altered;
 mod business;
+mod registered;
 
 use std::path::Path;
 use std::time::Duration;
@@ -601,10 +602,13 @@ async fn every_statement_prepares() {
         links::STATEMENTS,
         merchants::STATEMENTS,
         notices::STATEMENTS,
+        registrations::STATEMENTS,
         requests::STATEMENTS,
         schema::STATEMENTS,
         sqlite::STATEMENTS,
         tokens::STATEMENTS,
+        tokens::issue::STATEMENTS,
+        tokens::liveness::STATEMENTS,
         trail::STATEMENTS,
         trail::changes::STATEMENTS,
         trail::events::STATEMENTS,

@@ -37,6 +37,7 @@ fn link(state: v1::LinkState, head: bool) -> v1::Link {
         create_time: at(1),
         head,
         shared: true,
+        temporary: None,
     }
 }
 
@@ -144,6 +145,7 @@ fn connecting_asks_for_what_was_given() {
             return_url: "https://p/x".into(),
             expected_email: "a@b.example".into(),
             user_name: "A.L.".into(),
+            upgrade_temporary: false,
         }
     );
 }

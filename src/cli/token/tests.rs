@@ -50,6 +50,8 @@ fn version(number: u32, head: bool) -> v1::TokenVersion {
         evidence_time: at(60),
         evidence: if head { "probe" } else { "revoked_by_mint" }.into(),
         fingerprint: "0a0b".into(),
+        permanent: true,
+        candidate: false,
     }
 }
 

@@ -101,6 +101,7 @@ impl Shop {
             return_url: RETURN_URL.to_owned(),
             expected_email: self.person.email.to_owned(),
             user_name: format!("{} {}", self.person.first_name, self.person.last_name),
+            upgrade_temporary: false,
         }
     }
 

@@ -4,6 +4,9 @@ use super::*;
 
 const CAN: Capabilities = Capabilities {
     mint_revokes: true,
+    registration_may_revoke: true,
+    unconfirmed_payments: Duration::from_secs(14),
+    unconfirmed_life: Duration::from_secs(30),
     refresh: Refresh::None,
     code_life: Duration::from_secs(600),
     longest_call: Duration::from_secs(60),
@@ -67,7 +70,7 @@ fn every_branch_of_the_guard() {
         (L::Dead, 0, Some(F::Unknown), Exchange, unknown),
         (L::Expired, 0, Some(F::Alive), Exchange, live),
         (L::Expired, 0, Some(F::Dead), Exchange, Go),
-        (L::Expired, 0, Some(F::Unknown), Exchange, Go),
+        (L::Expired, 0, Some(F::Unknown), Exchange, unknown),
         (L::InsufficientScope, 0, Some(F::InsufficientScope), Exchange, live),
     ];
     for (liveness, age_s, finding, wish, expected) in table {
@@ -76,19 +79,23 @@ fn every_branch_of_the_guard() {
             expected,
             "{liveness:?} {age_s}s {finding:?} {wish:?}"
         );
+        if wish == Exchange {
+            let registering = ask(facts(Some(head(liveness, age_s)), finding), Wish::Register);
+            assert_eq!(registering, expected, "a registration is decided like an exchange: {liveness:?} {finding:?}");
+        }
     }
 }
 
 #[test]
 fn without_a_head_there_is_nothing_to_lose() {
-    for wish in [Wish::Authorize, Wish::Exchange] {
+    for wish in [Wish::Authorize, Wish::Exchange, Wish::Register] {
         assert_eq!(ask(facts(None, None), wish), Decision::Go);
     }
 }
 
 #[test]
 fn an_open_attempt_stops_everything() {
-    for wish in [Wish::Authorize, Wish::Exchange] {
+    for wish in [Wish::Authorize, Wish::Exchange, Wish::Register] {
         for head in [None, Some(head(Liveness::Dead, 0))] {
             let facts = MintFacts { other_attempt_open: true, ..facts(head, Some(Finding::Dead)) };
             assert_eq!(ask(facts, wish), Decision::Refuse(Refusal::AttemptUnresolved));
@@ -101,6 +108,9 @@ fn a_provider_whose_mints_harm_nothing_needs_no_guard() {
     let can = Capabilities { mint_revokes: false, ..CAN };
     let facts = facts(Some(head(Liveness::Live, 0)), None);
     assert_eq!(decide(&can, &facts, Wish::Exchange, FRESH, NOW), Decision::Go);
+    assert_eq!(decide(&can, &facts, Wish::Register, FRESH, NOW), Decision::Probe);
+    let can = Capabilities { registration_may_revoke: false, ..CAN };
+    assert_eq!(decide(&can, &facts, Wish::Register, FRESH, NOW), Decision::Go);
 }
 
 #[test]
@@ -123,6 +133,21 @@ fn a_leave_is_good_for_one_head_only() {
 }
 
 #[test]
+fn an_upgrade_is_let_through_only_where_a_probe_has_just_shown_the_token_to_be_temporary_still() {
+    let leave = Leave { kind: LeaveKind::UpgradeTemporary, connection: CONNECTION, version: TokenVersion(3) };
+    let temporary = HeadFacts { permanent: false, ..head(Liveness::Live, 0) };
+    let with = |head, finding| MintFacts { leave: Some(leave), ..facts(Some(head), finding) };
+    assert_eq!(ask(with(temporary, None), Wish::Authorize), Decision::Go);
+    assert_eq!(ask(with(temporary, None), Wish::Exchange), Decision::Probe);
+    assert_eq!(ask(with(temporary, Some(Finding::Alive)), Wish::Exchange), Decision::Go);
+    assert_eq!(ask(with(temporary, Some(Finding::Dead)), Wish::Exchange), Decision::Go);
+    let unknown = Decision::Refuse(Refusal::LivenessUnknown);
+    assert_eq!(ask(with(temporary, Some(Finding::Unknown)), Wish::Exchange), unknown);
+    let confirmed_since = head(Liveness::Live, 0);
+    assert_eq!(ask(with(confirmed_since, Some(Finding::Alive)), Wish::Exchange), Decision::Refuse(Refusal::StillLive));
+}
+
+#[test]
 fn a_token_expires_by_the_clock_unless_it_is_dead() {
     let end = Some(NOW);
     assert_eq!(Liveness::Live.at(end, NOW), Liveness::Expired);
@@ -142,8 +167,42 @@ proptest! {
     ) {
         let facts = MintFacts { head: Some(head(liveness, age_s)), other_attempt_open, finding, leave: None };
         if ask(facts, Wish::Exchange) == Decision::Go {
-            prop_assert!(finding == Some(Finding::Dead) || (finding == Some(Finding::Unknown) && liveness == Liveness::Expired));
+            prop_assert_eq!(finding, Some(Finding::Dead));
             prop_assert!(!other_attempt_open);
         }
+    }
+}
+
+#[test]
+fn a_temporary_token_became_permanent_only_where_something_shows_it() {
+    let issued = |seen_pending| Version {
+        connection: CONNECTION,
+        number: TokenVersion(1),
+        issued_kind: IssuedKind::Temporary,
+        cause: "register".to_owned(),
+        attempt: AttemptId::from_bytes([3; 16]),
+        fingerprint: [0; 16],
+        stored_at: NOW,
+        permanent: false,
+        seen_pending,
+        candidate: false,
+        expires_at: Some(NOW.plus(Duration::from_secs(90))),
+        liveness: Liveness::Live,
+        evidence: "issued".to_owned(),
+        evidence_at: NOW,
+    };
+    let (before, at, after) = (NOW.plus(FRESH), NOW.plus(Duration::from_secs(150)), NOW.plus(Duration::from_secs(151)));
+    // Seen pending, standing, accepted at → by what it shows.
+    let table = [
+        (true, UserStanding::Pending, before, None),
+        (true, UserStanding::Registered, before, Some("user_confirmed")),
+        (true, UserStanding::Other, before, None),
+        (false, UserStanding::Registered, before, None),
+        (false, UserStanding::Registered, at, None),
+        (false, UserStanding::Registered, after, Some("outlived_its_end")),
+        (false, UserStanding::Other, after, Some("outlived_its_end")),
+    ];
+    for (seen_pending, standing, accepted_at, expected) in table {
+        assert_eq!(is_confirmed(&issued(seen_pending), standing, accepted_at), expected, "{seen_pending} {standing:?}");
     }
 }

@@ -191,7 +191,8 @@ async fn make_every_call(client: &Client) {
         callback_uri: &notices,
     };
     let _ = client.register(&wanted).await;
-    let mail = ConfirmationMail { subject: "Dear Zacharias", message: "hush", button_text: Some("Quittenbaum") };
+    let mail =
+        ConfirmationMail { subject: Some("Dear Zacharias"), message: Some("hush"), button_text: Some("Quittenbaum") };
     let _ = client.send_confirmation(&token, &mail).await;
     let _ = client.user(&token).await;
     let _ = client.app().await;

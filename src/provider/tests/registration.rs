@@ -160,7 +160,7 @@ async fn one_text_of_7002_alone_says_that_the_user_has_confirmed() {
 fn a_person_is_in_no_debug_text() {
     let (email, notices) = (Email::parse("email", EMAIL).unwrap(), Url::parse(NOTICES).unwrap());
     assert_eq!(format!("{:?}", registration(&email, &notices)), "Registration { .. }");
-    let mail = ConfirmationMail { subject: FIRST, message: LAST, button_text: None };
+    let mail = ConfirmationMail { subject: Some(FIRST), message: Some(LAST), button_text: None };
     assert_eq!(format!("{mail:?}"), "ConfirmationMail { .. }");
 }
 
@@ -172,7 +172,7 @@ async fn register(client: &Client, redirect: Option<&str>) -> Result<IssuedToken
 }
 
 async fn confirm(client: &Client, button_text: Option<&str>) -> Result<User, CallError> {
-    let mail = ConfirmationMail { subject: "Hello", message: "Please.", button_text };
+    let mail = ConfirmationMail { subject: Some("Hello"), message: Some("Please."), button_text };
     client.send_confirmation(&AccessToken::new(TOKEN.to_owned()), &mail).await
 }
 

@@ -84,12 +84,12 @@ impl Services {
     }
 
     fn unresolved(&self, account: &Account) -> Error {
-        let wait = self.judge_at(account).since(self.now()).max(self.parts.timing.recovery_interval);
+        let wait = self.settled_by(account).since(self.now()).max(self.parts.timing.recovery_interval);
         Error::new(Kind::AccountUnresolved).with("account_id", account.id).retry_after(wait)
     }
 
     /// When what was sent can no longer come about.
-    fn judge_at(&self, account: &Account) -> Timestamp {
+    fn settled_by(&self, account: &Account) -> Timestamp {
         account.sent_at.unwrap_or(account.changed_at).plus(self.parts.timing.call_quiescence)
     }
 
@@ -198,7 +198,7 @@ impl Services {
     /// At once, for who died may have left it done; and when it can be judged.
     fn is_due(&self, account: &Account) -> bool {
         let is_fresh = account.changed_at.plus(self.parts.timing.recovery_interval.saturating_mul(2)) > self.now();
-        self.judge_at(account) <= self.now() || (is_fresh && account.opening == OpeningState::InDoubt)
+        self.settled_by(account) <= self.now() || (is_fresh && account.opening == OpeningState::InDoubt)
     }
 
     /// Looks for one account in doubt, unless somebody is at work on it.
@@ -215,7 +215,7 @@ impl Services {
 
     /// Called by who has the turn: what still stands as sent then was left by an owner that is gone.
     async fn settle_if_due(&self, account: Account, act: &Act) -> Result<Account> {
-        let account = if account.opening == OpeningState::Sent && self.judge_at(&account) <= self.now() {
+        let account = if account.opening == OpeningState::Sent && self.settled_by(&account) <= self.now() {
             let step = OpeningStep::Doubt(OWNER_DIED.to_owned());
             self.persist(&account, Outcome::Step(&step), act).await?
         } else {
@@ -239,7 +239,7 @@ impl Services {
                 info!(account.id = %account.id, "account in doubt found at the provider");
                 self.persist(&account, Outcome::Seen(&said), act).await
             }
-            Ok(None) if self.judge_at(&account) <= asked_at => {
+            Ok(None) if self.settled_by(&account) <= asked_at => {
                 info!(account.id = %account.id, "account in doubt is not at the provider");
                 self.persist(&account, Outcome::Step(&OpeningStep::Absent), act).await
             }

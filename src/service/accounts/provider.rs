@@ -14,7 +14,7 @@ use crate::domain::trail::Act;
 use crate::provider::{CallError, CallKind, Client, Refusal, Signal};
 use crate::service::error::{Error, Kind, Result};
 use crate::service::{Services, tokens};
-use crate::store::MerchantKey;
+use crate::store::{MerchantKey, Observed};
 
 /// The provider's throttle counts windows of ten seconds (`docs/provider.md`, throttling).
 const THROTTLE_WINDOW: Duration = Duration::from_secs(10);
@@ -87,8 +87,8 @@ impl Services {
     ) -> Result<()> {
         // A missing permission is no doubt about the token's life.
         if signal != Signal::InsufficientScope {
-            let (store, doubt) = (&self.parts.store, Liveness::Suspect);
-            store.record_liveness(connection, version, doubt, "call", observed_at, act).await?;
+            let doubt = Observed { liveness: Liveness::Suspect, evidence: "call", at: observed_at, user: None };
+            self.parts.store.record_liveness(connection, version, doubt, act).await?;
         }
         self.probe(connection, act).await.map(drop)
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::ambient::{Timestamp, random};
 use crate::domain::attempt::{AttemptState, TRANSITIONS};
 use crate::domain::id::{AttemptId, ConnectionId, FlowId, InvitationId, TokenVersion};
-use crate::domain::merchant::{LinkState, Merchant};
+use crate::domain::merchant::{LinkState, Merchant, Role};
 use crate::domain::name::{CallerId, ExternalId, Label, RequestId, Subject};
 use crate::domain::secret::SealedBytes;
 use crate::domain::token::{IssuedKind, Liveness};
@@ -23,6 +23,7 @@ macro_rules! store_suite {
         }
     };
 }
+pub(super) use store_suite;
 
 store_suite! {
     of_many_claims_for_one_merchant_one_wins,
@@ -44,7 +45,7 @@ store_suite! {
 /// A stamped store and what is needed to get it into a state.
 pub(super) struct Bench {
     pub(super) store: Arc<Store>,
-    app: AppId,
+    pub(super) app: AppId,
     pub(super) directory: tempfile::TempDir,
 }
 
@@ -55,7 +56,7 @@ pub(super) struct Shop {
     pub(super) invitation: Invitation,
 }
 
-fn fresh<const N: usize>() -> [u8; N] {
+pub(super) fn fresh<const N: usize>() -> [u8; N] {
     random(&SystemEntropy)
 }
 
@@ -133,18 +134,18 @@ impl Bench {
         self.attempt(id).await
     }
 
-    async fn attempt(&self, id: AttemptId) -> Attempt {
+    pub(super) async fn attempt(&self, id: AttemptId) -> Attempt {
         self.store.attempt(id).await.unwrap().unwrap()
     }
 
-    async fn armed(&self, shop: &Shop) -> Attempt {
+    pub(super) async fn armed(&self, shop: &Shop) -> Attempt {
         let attempt = self.received(shop).await;
         let seen = self.store.seen_heads(shop.merchant.id).await.unwrap();
         assert!(self.store.arm(&attempt, &seen, &Act::system()).await.unwrap());
         self.attempt(attempt.id).await
     }
 
-    fn token(&self, attempt: Attempt, subject: &str) -> NewToken {
+    pub(super) fn token(&self, attempt: Attempt, subject: &str) -> NewToken {
         NewToken {
             attempt,
             subject: Subject::parse(subject).unwrap(),
@@ -152,7 +153,9 @@ impl Bench {
             fingerprint: fresh(),
             issued_kind: IssuedKind::Permanent,
             expires_at: None,
-            revoked_earlier: true,
+            role: Role::Merchant,
+            email_index: None,
+            earlier: EarlierTokens::Revoked,
         }
     }
 
@@ -170,7 +173,7 @@ impl Bench {
         self.store.settle(attempt, to, "test", None, None, &Act::system()).await
     }
 
-    async fn events(&self) -> Vec<Event> {
+    pub(super) async fn events(&self) -> Vec<Event> {
         verified(&self.store, self.store.change_trail()).await
     }
 
@@ -298,12 +301,19 @@ async fn only_the_steps_of_the_table_are_taken_and_only_from_where_the_attempt_s
     assert_eq!(bench.store.open_attempts().await.unwrap(), []);
 }
 
+/// A probe without the user it named.
+pub(super) fn probed(liveness: Liveness, at: Timestamp) -> Observed<'static> {
+    Observed { liveness, evidence: "probe", at, user: None }
+}
+
 async fn versions_have_no_gaps_and_the_newest_is_the_head(bench: Bench) {
     let shop = bench.shop("shop-1").await;
     let mut sealed = Vec::new();
     for expected in 1..=4_u32 {
         let mut new = bench.token(bench.armed(&shop).await, "100");
-        new.revoked_earlier = expected != 4;
+        if expected == 4 {
+            new.earlier = EarlierTokens::Kept;
+        }
         let stored = bench.store.commit_token(&new, &Act::system()).await.unwrap();
         assert_eq!(stored.version, TokenVersion(expected));
         sealed.push((stored.connection.id, new));
@@ -415,7 +425,7 @@ async fn what_is_known_of_a_version_is_recorded_and_nothing_else_changes(bench: 
         let act = Act::system();
         let after = bench
             .store
-            .record_liveness(connection, TokenVersion(1), liveness, "probe", bench.store.clock.now(), &act)
+            .record_liveness(connection, TokenVersion(1), probed(liveness, bench.store.clock.now()), &act)
             .await
             .unwrap();
         assert_eq!((after.liveness, after.evidence.as_str()), (liveness, "probe"));
@@ -434,7 +444,7 @@ async fn what_is_known_of_a_version_is_recorded_and_nothing_else_changes(bench: 
     let now = bench.store.clock.now();
     let record = async |version, liveness, observed_at| {
         let act = Act::system();
-        bench.store.record_liveness(connection, TokenVersion(version), liveness, "probe", observed_at, &act).await
+        bench.store.record_liveness(connection, TokenVersion(version), probed(liveness, observed_at), &act).await
     };
     let none = record(2, Liveness::Dead, now).await;
     assert!(matches!(none, Err(Error::Corrupt(_))), "{none:?}");
@@ -456,7 +466,7 @@ async fn nothing_is_recorded_of_a_version_that_was_superseded(bench: Bench) {
     let now = bench.store.clock.now();
     let act = Act::system();
     let kept =
-        bench.store.record_liveness(connection, TokenVersion(1), Liveness::Live, "probe", now, &act).await.unwrap();
+        bench.store.record_liveness(connection, TokenVersion(1), probed(Liveness::Live, now), &act).await.unwrap();
     assert_eq!((kept.liveness, kept.evidence.as_str()), (Liveness::Dead, "superseded"));
 }
 
@@ -470,7 +480,7 @@ async fn a_control_for_probes_is_another_live_head(bench: Bench) {
     let control = async || bench.store.live_connections_other_than(first, 1).await.unwrap().first().copied();
     let record = async |connection, liveness| {
         let (now, act) = (bench.store.clock.now(), Act::system());
-        bench.store.record_liveness(connection, TokenVersion(1), liveness, "probe", now, &act).await.unwrap();
+        bench.store.record_liveness(connection, TokenVersion(1), probed(liveness, now), &act).await.unwrap();
     };
     assert_eq!(control().await, Some(third), "the newest evidence");
     record(second, Liveness::Live).await;

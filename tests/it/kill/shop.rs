@@ -94,6 +94,7 @@ impl Shop {
             return_url: RETURN_URL.to_owned(),
             expected_email: self.email.clone(),
             user_name: String::new(),
+            upgrade_temporary: false,
         };
         let answer = dev.onboarding().start_authorization(request).await?.into_inner();
         assert!(self.merchant_id.is_empty() || self.merchant_id == answer.merchant_id, "another merchant");

@@ -12,11 +12,11 @@ use strongroom::domain::id::CallId;
 use strongroom::domain::name::{CallerId, DisplayName, ExternalId, RequestId};
 use strongroom::domain::secret::ClientSecret;
 use strongroom::domain::timing::Timing;
-use strongroom::domain::token::{Capabilities, Refresh};
+use strongroom::domain::token::Capabilities;
 use strongroom::domain::trail::{Event, EventKind, cbor};
 use strongroom::http::{Peer, PublicSite, Readiness, ops_router, public_router};
 use strongroom::policy::SharedPolicy;
-use strongroom::provider::{Client, Credentials, Endpoints, SCOPES};
+use strongroom::provider::{CAPABILITIES, Client, Credentials, Endpoints};
 use strongroom::service::{Auditor, AuthorizationRequest, Call, Confirmation, Parts, Services, Settings};
 use strongroom::store::{Store, StoreKeys, TrailKind};
 use strongroom::vault::{Keyring, Vault};
@@ -96,11 +96,9 @@ impl Stage {
             entropy: entropy.clone(),
             timing,
             capabilities: Capabilities {
-                mint_revokes: true,
-                refresh: Refresh::None,
                 code_life: timing.code_life,
                 longest_call: timing.mint_deadline,
-                mandatory_scopes: &SCOPES,
+                ..CAPABILITIES
             },
             app: app.clone(),
             settings: Settings {
@@ -132,6 +130,7 @@ impl Stage {
             return_url: return_url.to_owned(),
             expected_email: None,
             user_name: None,
+            upgrade_temporary: false,
         };
         let invited = services.start_authorization(&call, &wanted).await.unwrap();
         let invitation = invited.url.path().to_owned();

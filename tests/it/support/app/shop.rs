@@ -158,6 +158,7 @@ impl TestApp {
             return_url: RETURN_URL.to_owned(),
             expected_email: shop.person.email.clone(),
             user_name: format!("{} {}", shop.person.first_name, shop.person.last_name),
+            upgrade_temporary: false,
         }
     }
 

@@ -1,0 +1,277 @@
+//! The mint: gate, arm, send once, settle; for a code that a merchant's consent brought, and for a registration. Runs in a task of
+//! its own, so that a cancelled or impatient call shortens its own wait and never the work (M7). [`keeping`] has what follows a token.
+
+mod keeping;
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
+use url::Url;
+
+use super::Services;
+use super::error::{Error, Kind, Result};
+use super::guard::Verdict;
+use super::registration::Registrant;
+use crate::domain::ambient::Timestamp;
+use crate::domain::attempt::{AttemptKind, AttemptState};
+use crate::domain::id::{AttemptId, MerchantId};
+use crate::domain::notice::NoticeAbout;
+use crate::domain::provider_call::About;
+use crate::domain::secret::AuthorizationCode;
+use crate::domain::token::{Leave, Refusal, Wish};
+use crate::domain::trail::Act;
+use crate::provider::{CallError, IssuedToken, MintVerdict, Unknown, mint_verdict};
+use crate::store::{Attempt, FlowOutcome, SeenHead};
+
+/// First wait before something that must succeed is tried again…
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// …and the longest.
+const RETRY_LONGEST: Duration = Duration::from_secs(10);
+
+/// The reason of attempts that were given up, unsent, because the process is about to end.
+const DRAINING: &str = "draining";
+
+/// A mint in the hands of the only process that may send it.
+pub(super) struct Mint {
+    pub(super) attempt: Attempt,
+    pub(super) merchant: MerchantId,
+    pub(super) leave: Option<Leave>,
+    pub(super) by: Means,
+    pub(super) act: Act,
+}
+
+/// By what a token is to be had.
+pub(super) enum Means {
+    /// A code that a consent brought.
+    Code { code: AuthorizationCode, redirect_uri: Url },
+    /// A person's data, for a user to be registered.
+    Registrant(Box<Registrant>),
+}
+
+impl Means {
+    const fn wish(&self) -> Wish {
+        match self {
+            Self::Code { .. } => Wish::Exchange,
+            Self::Registrant(_) => Wish::Register,
+        }
+    }
+}
+
+/// How a mint ended, for a caller who waited.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The token is stored.
+    Stored,
+    /// The guard said no; nothing was sent.
+    Refused(Refusal),
+    /// Nothing was sent, for another reason.
+    NotSent,
+    /// The provider said no.
+    Rejected(crate::provider::Refusal),
+    /// Nobody knows yet.
+    InDoubt,
+}
+
+impl Services {
+    /// Carries a claimed mint to its end, in a task that nobody can cancel. No ending when it broke off.
+    pub(super) fn spawn_mint(&self, mint: Mint) -> JoinHandle<Option<Ending>> {
+        let services = self.clone();
+        self.tasks.spawn(async move {
+            let (id, act) = (mint.attempt.id, mint.act.clone());
+            match services.mint(mint).await {
+                Ok(ending) => Some(ending),
+                Err(failed) => {
+                    error!(attempt.id = %id, "mint broke off: {failed}");
+                    services.leave_to_judgement(id, &act).await;
+                    None
+                }
+            }
+        })
+    }
+
+    /// When an attempt that may have been sent can do nothing more: a code dies, a registration is one call.
+    pub(super) fn judge_at(&self, attempt: &Attempt) -> Timestamp {
+        match attempt.kind {
+            AttemptKind::Exchange => attempt.received_at.plus(self.parts.timing.quiescence),
+            AttemptKind::Register | AttemptKind::Import => {
+                attempt.armed_at.unwrap_or_else(|| self.now()).plus(self.parts.timing.call_quiescence)
+            }
+        }
+    }
+
+    /// Settles an attempt whose task broke off: received, nothing was sent; armed, nobody knows.
+    async fn leave_to_judgement(&self, id: AttemptId, act: &Act) {
+        let mut wait = RETRY_FIRST;
+        while let Some(attempt) = self.attempt_of_claim(id).await {
+            let (to, judge_at, outcome) = match attempt.state {
+                AttemptState::Received => (AttemptState::NotSent, None, Some(FlowOutcome::NotSent)),
+                AttemptState::Armed => (AttemptState::InDoubt, Some(self.judge_at(&attempt)), None),
+                _ => return,
+            };
+            match self.parts.store.settle(&attempt, to, "broke_off", judge_at, outcome, act).await {
+                Ok(()) => return,
+                Err(failed) => error!(attempt.id = %attempt.id, "attempt not settled yet: {failed}"),
+            }
+            wait = self.pause(wait).await;
+        }
+    }
+
+    /// The attempt of a claim that was, or may have been, committed; asks until the database says whether it is there.
+    pub(super) async fn attempt_of_claim(&self, id: AttemptId) -> Option<Attempt> {
+        let mut wait = RETRY_FIRST;
+        loop {
+            match self.parts.store.attempt(id).await {
+                Ok(attempt) => return attempt,
+                Err(unreadable) => {
+                    error!(attempt.id = %id, "claimed, but cannot be read yet: {unreadable}");
+                    wait = self.pause(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn mint(&self, mint: Mint) -> Result<Ending> {
+        let seen = match self.gate(&mint).await? {
+            Gate::Open(seen) => seen,
+            Gate::Shut(ending) => return Ok(ending),
+        };
+        if self.tasks.is_closed() {
+            return self.give_up(&mint).await;
+        }
+        let notices = self.notice_url(NoticeAbout::User(mint.attempt.id))?;
+        if !self.parts.store.arm(&mint.attempt, &seen, &mint.act).await? {
+            let why = "changed_since_the_gate";
+            self.settle(&mint, AttemptState::Refused, why, None, Some(FlowOutcome::Busy)).await?;
+            return Ok(Ending::Refused(Refusal::AttemptUnresolved));
+        }
+        let armed = Attempt { state: AttemptState::Armed, armed_at: Some(self.now()), ..mint.attempt };
+        let mint = Mint { attempt: armed, ..mint };
+        // The point of no return. It goes out once; whatever comes of it is an answer or a doubt, never a reason to resend.
+        match self.send(&mint, &notices).await {
+            Ok(issued) => self.keep(mint, issued).await.map(|()| Ending::Stored),
+            Err(failed) => self.settle_failure(&mint, failed).await,
+        }
+    }
+
+    async fn send(&self, mint: &Mint, notices: &Url) -> std::result::Result<IssuedToken, CallError> {
+        let about = About { attempt: Some(mint.attempt.id), merchant: Some(mint.merchant), connection: None };
+        let provider = self.parts.provider.about(about);
+        match &mint.by {
+            Means::Code { code, redirect_uri } => provider.exchange_code(code, redirect_uri, Some(notices)).await,
+            Means::Registrant(registrant) => provider.register(&registrant.registration(notices)).await,
+        }
+    }
+
+    /// Waits for the guard's word. Where a code came of a consent, unknown liveness is asked again until the code has only a fifth of
+    /// its life left; a registration can be asked for again by its caller.
+    async fn gate(&self, mint: &Mint) -> Result<Gate> {
+        let patience = match mint.by {
+            Means::Code { .. } => self.parts.timing.code_life.mul_f32(0.8),
+            Means::Registrant(_) => Duration::ZERO,
+        };
+        let give_up_at = mint.attempt.received_at.plus(patience);
+        let mut wait = RETRY_FIRST;
+        loop {
+            let own = Some(mint.attempt.id);
+            let verdict = self.guard(mint.merchant, mint.by.wish(), mint.leave, own, true, &mint.act).await;
+            let (why, refusal, outcome) = match verdict {
+                Ok(Verdict::Go(seen)) => return Ok(Gate::Open(seen)),
+                Ok(Verdict::Refused(Refusal::StillLive, _)) => {
+                    ("token_still_live", Refusal::StillLive, FlowOutcome::AlreadyConnected)
+                }
+                Ok(Verdict::Refused(Refusal::AttemptUnresolved, _)) => {
+                    ("attempt_unresolved", Refusal::AttemptUnresolved, FlowOutcome::Busy)
+                }
+                unknown => {
+                    if let Err(unreadable) = unknown {
+                        warn!(attempt.id = %mint.attempt.id, "gate cannot decide: {unreadable}");
+                    }
+                    if self.tasks.is_closed() {
+                        return self.give_up(mint).await.map(Gate::Shut);
+                    }
+                    if self.now().plus(wait) <= give_up_at {
+                        wait = self.pause(wait).await;
+                        continue;
+                    }
+                    ("liveness_unknown", Refusal::LivenessUnknown, FlowOutcome::Unknown)
+                }
+            };
+            self.settle(mint, AttemptState::Refused, why, None, Some(outcome)).await?;
+            return Ok(Gate::Shut(Ending::Refused(refusal)));
+        }
+    }
+
+    /// The process is about to end, and nothing was sent.
+    async fn give_up(&self, mint: &Mint) -> Result<Ending> {
+        self.settle(mint, AttemptState::NotSent, DRAINING, None, Some(FlowOutcome::NotSent)).await?;
+        Ok(Ending::NotSent)
+    }
+
+    async fn settle_failure(&self, mint: &Mint, failed: CallError) -> Result<Ending> {
+        let why = failed.to_string();
+        let verdict = mint_verdict(&failed);
+        match (verdict, failed) {
+            (MintVerdict::NotSent, _) => {
+                self.settle(mint, AttemptState::NotSent, &why, None, Some(FlowOutcome::NotSent)).await?;
+                Ok(Ending::NotSent)
+            }
+            (MintVerdict::Rejected, CallError::Refused(refusal)) => {
+                self.settle(mint, AttemptState::Rejected, &why, None, Some(FlowOutcome::Rejected)).await?;
+                // A refused code that was used before may have cost its tokens (RFC 6749 §4.1.2): look.
+                for seen in self.parts.store.seen_heads(mint.merchant).await? {
+                    if seen.head_version > 0 {
+                        self.probe(seen.connection, &mint.act).await?;
+                    }
+                }
+                Ok(Ending::Rejected(refusal))
+            }
+            (_, failed) => {
+                warn!(attempt.id = %mint.attempt.id, "outcome of the mint unknown: {why}");
+                if let CallError::OutcomeUnknown(Unknown { salvage: Some(salvage), .. }) = &failed {
+                    self.keep_salvage(mint, salvage).await?;
+                }
+                let judge_at = self.judge_at(&mint.attempt);
+                self.settle(mint, AttemptState::InDoubt, &why, Some(judge_at), None).await?;
+                Ok(Ending::InDoubt)
+            }
+        }
+    }
+
+    /// Settles the attempt, however long that takes. Another writer can only be recovery, and then there is nothing left to do.
+    async fn settle(
+        &self,
+        mint: &Mint,
+        to: AttemptState,
+        why: &str,
+        judge_at: Option<Timestamp>,
+        outcome: Option<FlowOutcome>,
+    ) -> Result<()> {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let settled = self.parts.store.settle(&mint.attempt, to, why, judge_at, outcome, &mint.act).await;
+            match settled.map_err(Error::from) {
+                Ok(()) => return Ok(()),
+                Err(failed) if matches!(failed.kind(), Kind::StoreUnavailable | Kind::DeadlinePassed) => {
+                    error!(attempt.id = %mint.attempt.id, "attempt not settled yet: {failed}");
+                    wait = self.pause(wait).await;
+                }
+                Err(failed) => return Err(failed),
+            }
+        }
+    }
+
+    /// Waits, and says how long to wait the next time.
+    pub(super) async fn pause(&self, wait: Duration) -> Duration {
+        self.parts.clock.sleep(wait).await;
+        wait.saturating_mul(2).min(RETRY_LONGEST)
+    }
+}
+
+/// What came of waiting for the guard.
+enum Gate {
+    /// Go, as long as these heads are still the merchant's.
+    Open(Vec<SeenHead>),
+    /// It is over.
+    Shut(Ending),
+}

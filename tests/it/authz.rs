@@ -28,6 +28,7 @@ struct World {
     invited: Shop,
     to_confirm: Shop,
     to_resolve: String,
+    account_id: String,
 }
 
 impl World {
@@ -48,7 +49,16 @@ impl World {
             )
             .await;
         let to_resolve = strongroom::domain::id::LinkId::from_slice(&links[0].0).unwrap().to_string();
-        Self { live, version, invited, to_confirm, to_resolve }
+        let order = v1::CreateAccountRequest {
+            request_id: app.request_id(),
+            merchant: Some(v1::create_account_request::Merchant::ExternalId(live.external_id.clone())),
+            name: "Ada Books".to_owned(),
+            description: "books".to_owned(),
+            ..Default::default()
+        };
+        let account = app.caller("onboarding").accounts().create_account(order).await.unwrap().into_inner().account;
+        let account_id = account.unwrap().account_id;
+        Self { live, version, invited, to_confirm, to_resolve, account_id }
     }
 
     /// Makes one call that would be good if its caller may make it. A new RPC needs its line here.
@@ -86,6 +96,40 @@ impl World {
                 let sees_all = !caller.id.ends_with("/label-reader");
                 assert_eq!(names.contains(&external_id), sees_all, "{} sees {names:?}", caller.id);
                 assert_eq!(names.len(), if sees_all { 5 } else { 1 }, "{} sees {names:?}", caller.id);
+                Ok(())
+            }
+            "AccountService.CheckAccountName" => {
+                let request = v1::CheckAccountNameRequest { name: "Ada Books".to_owned(), dba: String::new() };
+                caller.accounts().check_account_name(request).await.map(drop)
+            }
+            "AccountService.CreateAccount" => {
+                let request = v1::CreateAccountRequest {
+                    request_id,
+                    merchant: Some(v1::create_account_request::Merchant::ExternalId(external_id)),
+                    name: "Ada Books".to_owned(),
+                    description: "books".to_owned(),
+                    ..Default::default()
+                };
+                caller.accounts().create_account(request).await.map(drop)
+            }
+            "AccountService.UpdateAccount" => {
+                let request = v1::UpdateAccountRequest {
+                    request_id,
+                    account_id: self.account_id.clone(),
+                    description: "old books".to_owned(),
+                    ..Default::default()
+                };
+                caller.accounts().update_account(request).await.map(drop)
+            }
+            "AccountService.GetAccount" => {
+                let account = Some(v1::get_account_request::Account::AccountId(self.account_id.clone()));
+                let request = v1::GetAccountRequest { account, refresh: true };
+                caller.accounts().get_account(request).await.map(drop)
+            }
+            "AccountService.ListAccounts" => {
+                let listed = caller.accounts().list_accounts(v1::ListAccountsRequest::default()).await?.into_inner();
+                let sees_it = listed.accounts.iter().any(|account| account.account_id == self.account_id);
+                assert_eq!(sees_it, !caller.id.ends_with("/label-reader"), "{} sees {:?}", caller.id, listed.accounts);
                 Ok(())
             }
             "TokenService.GetAccessToken" => caller.read(&external_id).await.map(drop),
@@ -165,7 +209,7 @@ async fn every_role_gets_from_every_rpc_what_the_golden_matrix_says_and_all_of_i
     let app = TestApp::start().await;
     let world = World::furnish(&app).await;
     let rpcs = rpcs();
-    assert_eq!(rpcs.len(), 11, "count the rows of the matrix again");
+    assert_eq!(rpcs.len(), 16, "count the rows of the matrix again");
     let now = app.site().clock().now();
     let label_reader = app.authority().caller(app.dev(), "label-reader", now.plus(10 * CERTIFICATE_LIFE));
     let ending = app.authority().caller(app.dev(), "ending", now.plus(CERTIFICATE_LIFE));
@@ -218,7 +262,7 @@ async fn every_role_gets_from_every_rpc_what_the_golden_matrix_says_and_all_of_i
                         && event.outcome == Outcome::Success
                         && event.call.is_some()
                         && (event.kind.as_str() == kind || is_change)
-                        && (event.reason.as_deref() == Some("list")) == rpc.ends_with(".ListMerchants")
+                        && (event.reason.as_deref() == Some("list")) == (rpc.ends_with(".ListMerchants") || rpc.ends_with(".ListAccounts"))
                 })
             }
             "UNAUTHENTICATED" => found.any(|event| {

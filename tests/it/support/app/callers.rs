@@ -10,6 +10,7 @@ use rcgen::{
 };
 use strongroom::demo::DevJson;
 use strongroom::domain::ambient::Timestamp;
+use strongroom::v1::account_service_client::AccountServiceClient;
 use strongroom::v1::admin_service_client::AdminServiceClient;
 use strongroom::v1::audit_service_client::AuditServiceClient;
 use strongroom::v1::get_access_token_request::Owner;
@@ -51,6 +52,10 @@ impl Caller {
 
     pub(crate) fn onboarding(&self) -> OnboardingServiceClient<Channel> {
         OnboardingServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn accounts(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {

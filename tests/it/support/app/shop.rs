@@ -3,8 +3,8 @@
 use strongroom::demo::browser::{Arrival, Browser, Form};
 use strongroom::domain::ambient::{Clock as _, SystemClock};
 use strongroom::v1::{
-    ConfirmConnectionRequest, GetAccessTokenResponse, Link, ReportProviderErrorRequest, StartAuthorizationRequest,
-    TokenVersionRef,
+    ConfirmConnectionRequest, GetAccessTokenResponse, Link, RegisterMerchantRequest, ReportProviderErrorRequest,
+    StartAuthorizationRequest, TokenVersionRef,
 };
 use tonic::Status;
 use url::Url;
@@ -159,6 +159,23 @@ impl TestApp {
             expected_email: shop.person.email.clone(),
             user_name: format!("{} {}", shop.person.first_name, shop.person.last_name),
             upgrade_temporary: false,
+        }
+    }
+
+    /// The order to register a person as this merchant.
+    pub(crate) fn registration(&self, external_id: &str, email: &str) -> RegisterMerchantRequest {
+        let terms = self.site().clock().now().as_unix_seconds();
+        RegisterMerchantRequest {
+            request_id: self.request_id(),
+            external_id: external_id.to_owned(),
+            display_name: format!("Trade name of {external_id}"),
+            email: email.to_owned(),
+            first_name: format!("Given {external_id}"),
+            last_name: format!("Family {external_id}"),
+            client_ip: "203.0.113.77".to_owned(),
+            client_device: format!("Browser of {external_id}"),
+            terms_time: Some(prost_types::Timestamp { seconds: terms, nanos: 0 }),
+            ..Default::default()
         }
     }
 

@@ -1,0 +1,118 @@
+//! The provider's notices: taken at the addresses that we handed out, kept over a restart, and nowhere else.
+
+use reqwest::{Certificate, Client, StatusCode, redirect};
+use serde_json::Value;
+use strongroom::domain::trail::{EventKind, Outcome};
+
+use crate::support::app::TestApp;
+
+/// What the provider sends about an account.
+const BODY: &str = "account_id=4711";
+
+/// The provider, sending.
+struct Sender(Client);
+
+impl Sender {
+    fn of(app: &TestApp) -> Self {
+        let authority = Certificate::from_pem(&std::fs::read(&app.dev().public_ca).unwrap()).unwrap();
+        let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).tls_certs_only([authority]);
+        Self(client.build().unwrap())
+    }
+
+    async fn send(&self, url: &str, body: impl Into<String>) -> (StatusCode, String) {
+        let request = self.0.post(url).header("content-type", "application/x-www-form-urlencoded").body(body.into());
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+}
+
+/// The address that the provider keeps for an account, and the one for a user.
+async fn addresses(app: &TestApp) -> (String, String) {
+    let shop = app.connected("ada-books").await;
+    let made = app.create_account(&app.account_order(&shop, "Ada Books")).await.unwrap();
+    let state = app.control(reqwest::Method::GET, "/state", None).await;
+    let accounts = state["accounts"].as_array().unwrap();
+    let account = accounts.iter().find(|account| account["reference_id"] == made.account_id.as_str()).unwrap();
+    let token = app.token(&shop).await.access_token;
+    let user = Client::builder().no_proxy().build().unwrap().post(format!("{}/user", app.dev().sandbox.api));
+    let user = user.header("authorization", format!("Bearer {token}")).send().await.unwrap().text().await.unwrap();
+    let user: Value = serde_json::from_str(&user).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&account["callback_uri"]), text(&user["callback_uri"]))
+}
+
+async fn kept(app: &TestApp) -> Vec<(String, String, i64)> {
+    app.rows("SELECT kind, object_id, times FROM notices ORDER BY kind, object_id").await
+}
+
+#[tokio::test]
+async fn a_notice_to_an_address_that_we_handed_out_is_kept_also_over_a_restart() {
+    let app = TestApp::start().await;
+    let (account, user) = addresses(&app).await;
+    assert!(account.contains("/notices/app_") && account.contains("/account/") && user.contains("/user/"));
+    let sender = Sender::of(&app);
+    for _ in 0..3 {
+        assert_eq!(sender.send(&account, BODY).await, (StatusCode::OK, "OK".to_owned()));
+    }
+    assert_eq!(sender.send(&user, "user_id=99&email=ada%40mail.example").await.0, StatusCode::OK);
+    let app = app.restart().await;
+    let rows = [("account".to_owned(), "4711".to_owned(), 3), ("user".to_owned(), "99".to_owned(), 1)];
+    assert_eq!(kept(&app).await, rows);
+    assert_eq!(Sender::of(&app).send(&account, BODY).await.0, StatusCode::OK, "the address lives for ever");
+    let events = app.events().await;
+    let stored: Vec<_> = events.iter().filter(|event| event.kind == EventKind::NoticeStored).collect();
+    assert_eq!(stored.len(), 5);
+    assert!(stored.iter().all(|event| event.actor == "provider" && !format!("{event:?}").contains("mail.example")));
+    app.close().await;
+}
+
+#[tokio::test]
+async fn nothing_else_is_a_notice() {
+    let app = TestApp::start().await;
+    let (account, user) = addresses(&app).await;
+    let sender = Sender::of(&app);
+    let tag = account.rsplit('/').next().unwrap();
+    let base = account.strip_suffix(tag).unwrap();
+    let forged =
+        if tag.ends_with('A') { format!("{}B", &tag[..tag.len() - 1]) } else { format!("{}A", &tag[..tag.len() - 1]) };
+    for elsewhere in [
+        format!("{base}{forged}"),
+        format!("{base}x"),
+        // The tag of another kind.
+        account.replace("/account/", "/user/"),
+        user.replace("/user/", "/account/"),
+        account.replace("/account/", "/checkout/"),
+        account.replace("/app_", "/app_0"),
+    ] {
+        assert_eq!(sender.send(&elsewhere, BODY).await.0, StatusCode::NOT_FOUND, "{elsewhere}");
+        assert_eq!(sender.send(&elsewhere, "x".repeat(6_000)).await.0, StatusCode::NOT_FOUND);
+    }
+    for unreadable in
+        ["", "user_id=99", "account_id=", "account_id=abc", "account_id=1&account_id=2", "{\"account_id\":1}"]
+    {
+        assert_eq!(sender.send(&account, unreadable).await.0, StatusCode::BAD_REQUEST, "{unreadable}");
+    }
+    let long = format!("{BODY}&x={}", "x".repeat(5_000));
+    assert_eq!(sender.send(&account, long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let looked_at = sender.0.get(&account).send().await.unwrap();
+    assert_eq!(looked_at.status(), StatusCode::METHOD_NOT_ALLOWED);
+    // Who knows one address cannot fill the table through it.
+    let sent = many(&sender, &account).await;
+    assert_eq!(sent.iter().filter(|status| **status == StatusCode::OK).count(), 8);
+    assert!(sent.iter().all(|status| matches!(*status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE)));
+    assert_eq!(kept(&app).await.len(), 8);
+    let refused = app.events().await.into_iter().filter(|event| event.kind == EventKind::NoticeRefused);
+    let refused: Vec<_> = refused.collect();
+    assert_eq!(refused.len(), 10, "one for each address and body, but not of another app");
+    assert!(refused.iter().all(|event| event.outcome == Outcome::Denied));
+    app.close().await;
+}
+
+/// The answers to notices of ever new objects.
+async fn many(sender: &Sender, address: &str) -> Vec<StatusCode> {
+    let mut answers = Vec::new();
+    for object in 0..12 {
+        answers.push(sender.send(address, format!("account_id={object}")).await.0);
+    }
+    answers
+}

@@ -19,7 +19,7 @@ const CAPITALS_MAX: usize = 4;
 const RANDOM_CHARS_MIN: usize = 8;
 /// From this length on one digit among letters is enough for chance, if their case jumps.
 const RANDOM_LONG_CHARS_MIN: usize = 14;
-/// From this length on capitals and digits need no jumping case (ULID has 26, many coupon codes 16).
+/// From this length on capitals and digits need no jumping case (ULID has 26, many coupon codes 16), and what is odd is an id.
 const CODE_CHARS_MIN: usize = 16;
 /// Shorter words after a label may be names: `Order 4U`.
 const CODE_LABELLED_CHARS_MIN: usize = 5;
@@ -92,9 +92,10 @@ pub(super) fn find(word: &str) -> Option<NameReason> {
     }
     let joined = segments.concat();
     let random = segments.iter().any(|segment| is_numbered(segment) || is_random(segment)) || is_random(&joined);
+    let odd = segments.iter().any(|segment| segment.len() >= CODE_CHARS_MIN && is_odd(segment));
     // What follows a prefix need only look like an id to be one: `acct_HkTIXyEGVHisbKpE`.
     let prefixed = word.contains('_') && segments.iter().skip(1).any(|segment| is_odd(segment));
-    (random || prefixed || is_grouped(&segments) || is_padded(word)).then_some(NameReason::ReferenceId)
+    (random || odd || prefixed || is_grouped(&segments) || is_padded(word)).then_some(NameReason::ReferenceId)
 }
 
 /// Whether the word looks like an id, although it may be a name.
@@ -268,7 +269,10 @@ fn stretches(segment: &str) -> usize {
 fn is_leet(segment: &str) -> bool {
     let runs: Vec<_> = digit_runs(segment).collect();
     let letters = segment.chars().filter(|c| c.is_alphabetic()).count();
-    segment.len() <= 12 && runs.iter().all(|run| matches!(*run, "2" | "4" | "8")) && letters >= 2 * runs.len()
+    segment.len() <= 12
+        && !runs.is_empty()
+        && runs.iter().all(|run| matches!(*run, "2" | "4" | "8"))
+        && letters >= 2 * runs.len()
 }
 
 fn pairs(text: &str) -> impl Iterator<Item = (char, char)> {

@@ -165,7 +165,7 @@ fn is_hash(segment: &str) -> bool {
     }
     let changes = pairs(segment).filter(|(a, b)| a.is_ascii_digit() != b.is_ascii_digit()).count();
     match chars {
-        HASH_CHARS_MIN => digits >= 2 && changes >= 3,
+        HASH_CHARS_MIN => digits >= 2 && changes + digits >= 5 && changes >= 2,
         8..12 => digits >= 3 && changes >= 2,
         12..20 => digits >= 2,
         _ => true,

@@ -33,26 +33,30 @@ Exit codes:
   2  usage: the command line or the file is wrong";
 
 const CHECK_HELP: &str = "\
-A payment appears on the card holder's statement as WPY* and the account's name; banks show 14 to 20 characters of that line. So:
+A payment appears on the card holder's statement as WPY* and the account's name; banks show 14 to
+20 characters of that line. So:
 
   - the first 14 characters of the name must name the merchant on their own;
-  - a name has no ids in it (ORD-2024-00012345, UUIDs, hashes, long numbers), and is no placeholder (Test Account, Store 1);
-  - the provider takes at most 255 characters, no control characters, no emoji, and not the word wepay;
-  - while a payment is only authorised, and on American Express before the merchant is verified, the line is WEPAY, INC.
+  - a name has no ids in it (ORD-2024-00012345, UUIDs, hashes, long numbers);
+  - a name is no placeholder (Test Account, Store 1);
+  - the provider takes at most 255 characters, no control characters, no emoji, no word wepay.
 
-`accept` may be used, `warn` may be used if you know better, `refuse` may not. Nothing is changed for you: take a suggestion, or
-another name. Every suggestion is accepted by the same rules.
+While a payment is only authorised, and on American Express before the merchant is verified, the
+line is WEPAY, INC. whatever the name.
+
+`accept` may be used, `warn` may be used if you know better, `refuse` may not. Nothing is changed
+for you: take a suggestion or another name. Every suggestion is accepted by the same rules.
 
 Examples:
   strongroom names check \"Joe's Coffee House\"          one name
   strongroom names check \"MID 4711 Joe's\" --dba \"Joe's Coffee\"
                                                       suggestions may use the business name
-  strongroom names check --from names.txt --json      a file, one name per line; one line of JSON for each
+  strongroom names check --from names.txt --json      a file, one name per line; JSON lines
   cut -f2 merchants.tsv | strongroom names check --from -
                                                       the same from standard input
   strongroom names check --platform-pattern 'ORD-' --platform-pattern 'T####' \"T4711 Joe's\"
                                                       words that begin like ids of your own
-  strongroom names check -- -17°                      a name that begins with a dash
+  strongroom names check -- -Fifteen                  a name that begins with a dash
 
 Exit codes:
   0  every name is accepted, some perhaps with a warning

@@ -9,6 +9,7 @@ mod demo;
 mod flows;
 mod kill;
 mod leaks;
+mod names;
 mod pages;
 mod proto;
 mod python;

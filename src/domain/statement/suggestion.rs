@@ -92,7 +92,12 @@ fn from_first_speaking(name: &str, platform: &Platform) -> Option<String> {
     let speaks = |at: &usize| has(*at, &[Class::Speaking, Class::Initial, Class::Common]);
     let first = (0..words.len()).find(speaks)?;
     let common = has(first, &[Class::Common]);
-    let led = (0..first).any(|at| has(at, &[Class::Internal, Class::Number]));
+    // `Merchant Account for …` leads to a name, `Payment …` may be the beginning of one.
+    let leads = |at| {
+        has(at, &[Class::Number, Class::Link])
+            || words.get(at).is_some_and(|word| word.text.ends_with([':', '-', '–', '—']))
+    };
+    let led = (0..first).any(leads);
     if common || !led {
         return None;
     }

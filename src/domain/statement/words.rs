@@ -2,7 +2,7 @@
 
 mod lists;
 
-use self::lists::{BARE, COMMON, FILLERS, INTERNAL, LINKS, TESTS};
+use self::lists::{BARE, COMMON, COUNTED, FILLERS, INTERNAL, LINKS, TESTS};
 use super::characters::is_latin;
 use super::reason::NameReason;
 use super::{Platform, reference};
@@ -73,9 +73,24 @@ impl<'a> Reading<'a> {
             rest = after;
         }
         let mut reading = Self { words };
+        reading.find_titles();
         reading.find_labelled();
         reading.find_rows();
         reading
+    }
+
+    /// `Merchant of Tennis`, `Order of the Phoenix`: our words as others use them.
+    fn find_titles(&mut self) {
+        let parts = self.words.iter_mut().flat_map(|word| &mut word.parts);
+        let mut before: Option<&mut Part<'a>> = None;
+        for part in parts {
+            if part.key() == "of"
+                && let Some(before) = before.filter(|before| before.class == Class::Internal)
+            {
+                before.class = Class::Common;
+            }
+            before = Some(part);
+        }
     }
 
     /// A label and the number or id after it belong together: `MID 412`, `ref: 9f86d081884c7d65`.
@@ -87,7 +102,9 @@ impl<'a> Reading<'a> {
                 digits >= reference::LABELLED_DIGITS_MIN && word.parts.iter().all(|part| part.class == Class::Number);
             let sign = word.parts.is_empty() || matches!(word.key().as_str(), "no" | "nr" | "number" | "num");
             if let Some(label) = label.as_mut()
-                && (number || (word.id.is_some() && word.id != Some(NameReason::PlatformPattern)))
+                && (number
+                    || reference::is_code(word.text.trim_matches(|c: char| !c.is_alphanumeric()))
+                    || (word.id.is_some() && word.id != Some(NameReason::PlatformPattern)))
             {
                 label.id = label.id.or(Some(NameReason::ReferenceId));
                 word.id = word.id.or(Some(NameReason::ReferenceId));
@@ -132,6 +149,9 @@ impl<'a> Reading<'a> {
         if named.clone().any(|word| reference::longest_run(word.text) > NUMBER_DIGITS_MAX) {
             reasons.push(NameReason::LongNumber);
         }
+        if named.clone().any(|word| reference::is_doubtful(word.text)) {
+            reasons.push(NameReason::PossibleId);
+        }
         if self.speaks() {
             reasons.extend(self.judge_opening());
         } else if letters > 1 {
@@ -156,8 +176,9 @@ impl<'a> Reading<'a> {
     /// A name in which nothing speaks.
     fn judge_common(&self, digits: usize) -> Option<NameReason> {
         let has = |class: Class| self.named_parts().any(|part| part.class == class);
-        let common: Vec<_> = self.named_parts().filter(|part| part.class == Class::Common).collect();
-        let bare = common.len() == 1 && common.iter().all(|part| BARE.contains(&stem(&part.key())));
+        let common: Vec<_> = self.named_parts().filter(|part| part.class == Class::Common).map(Part::key).collect();
+        let bare = if digits > 0 { COUNTED } else { BARE };
+        let bare = common.len() == 1 && common.iter().all(|key| bare.contains(&stem(key)));
         Some(if has(Class::Test) {
             NameReason::TestName
         } else if has(Class::Internal) || bare || (common.is_empty() && !has(Class::Link) && digits < 2) {
@@ -171,12 +192,12 @@ impl<'a> Reading<'a> {
     fn judge_opening(&self) -> Option<NameReason> {
         let shown = |part: &Part<'_>| super::OPENING_CHARS.saturating_sub(part.start);
         let mut seen = Vec::new();
-        let (mut ids, mut internal, mut common) = (false, false, false);
+        let (mut ids, mut internal, mut begun) = (false, 0_usize, false);
         for word in &self.words {
             for part in word.parts.iter().filter(|part| shown(part) > 0) {
                 ids |= word.id.is_some();
-                internal |= part.class == Class::Internal;
-                common |= part.class == Class::Common;
+                internal += usize::from(part.class == Class::Internal);
+                begun |= matches!(part.class, Class::Common | Class::Speaking) && word.id.is_none();
                 let letters = part.text.chars().take(shown(part)).filter(|c| c.is_alphabetic()).count();
                 let cut = part.text.chars().count() > shown(part);
                 let foreign = part.text.chars().any(|c| c.is_alphabetic() && !is_latin(c));
@@ -185,14 +206,14 @@ impl<'a> Reading<'a> {
                 }
             }
         }
+        // `The Payment Fa…` begins to name somebody; `Merchant Accou…` does not.
+        let ours = internal > 1 || (internal == 1 && !begun);
         let leads_with_number = self.words.first().is_some_and(|word| {
             word.parts.first().is_some_and(|part| {
                 part.class == Class::Number && reference::longest_run(part.text) > NUMBER_DIGITS_MAX
             })
         });
-        if leads_with_number
-            || (!speak(&seen) && (ids || (internal && !common) || seen.iter().all(|(_, letters)| *letters == 0)))
-        {
+        if leads_with_number || (!speak(&seen) && (ids || ours || seen.iter().all(|(_, letters)| *letters == 0))) {
             Some(NameReason::StartsUnrecognisable)
         } else {
             (!speak(&seen)).then_some(NameReason::StartsCommon)
@@ -272,7 +293,7 @@ fn class(text: &str) -> Class {
         Class::Filler
     } else if is(LINKS) {
         Class::Link
-    } else if is(COMMON) || counted(BARE) {
+    } else if is(COMMON) || counted(COUNTED) {
         Class::Common
     } else if text.chars().count() == 1 && text.chars().all(is_latin) {
         Class::Initial

@@ -47,9 +47,12 @@ pub(super) const COMMON: &[&str] = &[
     "trading",
     "university",
 ];
-/// Those among them that say nothing even with a number: `Store 1`.
+/// Those among them that say nothing by themselves.
 pub(super) const BARE: &[&str] =
     &["business", "company", "group", "office", "online", "service", "services", "shop", "store"];
+/// Those among them that say nothing with a number: `Store 1`.
+pub(super) const COUNTED: &[&str] =
+    &["branch", "business", "location", "office", "outlet", "shop", "site", "store", "terminal"];
 /// Words that lead to a name.
 pub(super) const LINKS: &[&str] = &["at", "by", "for", "from", "in", "on", "st", "to", "with"];
 /// Articles, conjunctions, possessives and legal forms, in the languages of the provider's countries and their neighbours.

@@ -4,6 +4,7 @@
 
 mod authz;
 mod demo;
+mod doctor;
 mod flows;
 mod kill;
 mod leaks;

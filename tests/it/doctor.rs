@@ -278,6 +278,12 @@ async fn what_is_wrong_with_the_certificates_is_named_with_its_check() {
     let case = installation.copy();
     fs::write(case.path("tls/ca.pem"), "none").unwrap();
     case.expect("authorities of callers", "fail", "no certificate");
+    let old = CertificateParams::new(vec!["old".to_owned()]).map(|mut params| {
+        (params.not_before, params.not_after) = (rcgen_time(-9), rcgen_time(-1));
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    });
+    fs::write(case.path("tls/ca.pem"), old.unwrap()).unwrap();
+    case.expect("authorities of callers", "fail", "has been invalid since");
 }
 
 #[tokio::test]

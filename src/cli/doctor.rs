@@ -13,18 +13,19 @@ use crate::domain::finding::{Finding, Verdict};
 
 /// What the command says at the end of its help.
 pub const HELP: &str = "\
-Checks, each with a line that begins with ok, warn or fail, says what is so, and after the arrow how to mend it:
+Each check is one line: ok, warn or fail, what is so, and after the arrow how to mend it.
   configuration            every key of the file and the environment, all faults at once
   secret files             nobody but the owner can read or swap them
   keyring                  it can be read, whole, by the user that runs this
   grants                   the policy file has no fault
-  certificate of …         fits its key, is valid now; the public one is for the host of public.base_url
+  certificate of …         fits its key, is valid now; public: is for the host of base_url
   authorities of callers   are valid now
   database                 integrity, schema, whose it is; or that a running process has it
   provider                 knows the app by its id and secret, and has it as active
   clock                    agrees with the provider's within two seconds
 
-It changes nothing, may be run beside a running service, and prints no secret. Run it as the user that the service runs as.
+It changes nothing, prints no secret, and may be run beside a running service, as the same user.
+While it looks into a database that no process has, none can start on it.
 
 Exit codes:
   0  nothing failed, though there may be warnings

@@ -6,6 +6,7 @@ mod accounts;
 mod audit;
 mod authz;
 mod demo;
+mod doctor;
 mod flows;
 mod kill;
 mod leaks;

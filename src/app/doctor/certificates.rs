@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{Config, GrpcConfig};
 use crate::domain::ambient::{Clock, Timestamp};
 use crate::domain::finding::Finding;
 use crate::grpc::listener::{CertificateFacts, Tls, TlsError, TlsFiles};
@@ -23,7 +23,7 @@ pub(super) fn examine(config: &Config, clock: &Arc<dyn Clock>) -> Vec<Finding> {
     let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
     vec![
         listener(GRPC, &grpc.cert_file, &grpc.key_file, None, clock),
-        authorities(&grpc.client_ca_file, clock.now()),
+        authorities(grpc, clock),
         listener(PUBLIC, &public.cert_file, &public.key_file, Some(host), clock),
     ]
 }
@@ -50,12 +50,20 @@ fn listener(check: &'static str, cert: &Path, key: &Path, host: Option<&str>, cl
     Finding::ok(check, format!("{} fits its key{}", cert.display(), until(&chain)))
 }
 
-fn authorities(path: &Path, now: Timestamp) -> Finding {
+fn authorities(grpc: &GrpcConfig, clock: &Arc<dyn Clock>) -> Finding {
+    let path = &grpc.client_ca_file;
     let bundle = match CertificateFacts::read(path) {
         Ok(bundle) => bundle,
         Err(error) => return unusable(CALLERS, &error),
     };
-    match bundle.iter().find_map(|certificate| out_of_date(CALLERS, path, certificate, now)) {
+    let files = TlsFiles { cert: grpc.cert_file.clone(), key: grpc.key_file.clone(), client_ca: Some(path.clone()) };
+    // A fault of certificate or key is the listener's own finding.
+    if let Err(error) = Tls::load(files, Arc::clone(clock))
+        && error.path() == path
+    {
+        return unusable(CALLERS, &error);
+    }
+    match bundle.iter().find_map(|certificate| out_of_date(CALLERS, path, certificate, clock.now())) {
         Some(finding) => finding,
         None => Finding::ok(CALLERS, format!("{} names {}{}", path.display(), bundle.len(), until(&bundle))),
     }

@@ -12,7 +12,7 @@ const PROVIDER: &str = "provider";
 const CLOCK: &str = "clock";
 /// The state of an app that may call.
 const ACTIVE: &str = "active";
-/// How far the clocks may be apart: codes and deadlines are counted in seconds, and leave seconds of margin.
+/// How far the clocks may be apart: an orderly time service keeps milliseconds, so more than this is one that is missing.
 const APART_MAX: Duration = Duration::from_secs(2);
 /// The provider's date is cut to whole seconds.
 const DATE_STEP: Duration = Duration::from_secs(1);

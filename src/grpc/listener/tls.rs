@@ -58,6 +58,15 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// The file it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File { path, .. } | Self::Unusable { path, .. } => path,
+        }
+    }
+}
+
 /// The certificates of one listener. A reload is all or nothing; connections made before it stay.
 pub struct Tls {
     files: TlsFiles,

@@ -2,6 +2,7 @@
 
 mod altered;
 mod business;
+mod lists;
 
 use std::path::Path;
 use std::time::Duration;

@@ -24,6 +24,8 @@ macro_rules! store_suite {
     };
 }
 
+pub(super) use store_suite;
+
 store_suite! {
     of_many_claims_for_one_merchant_one_wins,
     a_code_is_claimed_once_and_a_state_is_consumed_once,
@@ -126,18 +128,18 @@ impl Bench {
         (id, claim)
     }
 
-    async fn received(&self, shop: &Shop) -> Attempt {
+    pub(super) async fn received(&self, shop: &Shop) -> Attempt {
         let flow = self.flow(shop).await;
         let (id, claim) = self.claim(&flow, shop, fresh()).await;
         assert_eq!(claim, Claim::Claimed);
         self.attempt(id).await
     }
 
-    async fn attempt(&self, id: AttemptId) -> Attempt {
+    pub(super) async fn attempt(&self, id: AttemptId) -> Attempt {
         self.store.attempt(id).await.unwrap().unwrap()
     }
 
-    async fn armed(&self, shop: &Shop) -> Attempt {
+    pub(super) async fn armed(&self, shop: &Shop) -> Attempt {
         let attempt = self.received(shop).await;
         let seen = self.store.seen_heads(shop.merchant.id).await.unwrap();
         assert!(self.store.arm(&attempt, &seen, &Act::system()).await.unwrap());
@@ -166,7 +168,7 @@ impl Bench {
         self.store.resolve_link(link, Resolution::Activate, None, &Act::system(), "test").await.unwrap();
     }
 
-    async fn settle(&self, attempt: &Attempt, to: AttemptState) -> Result<(), Error> {
+    pub(super) async fn settle(&self, attempt: &Attempt, to: AttemptState) -> Result<(), Error> {
         self.store.settle(attempt, to, "test", None, None, &Act::system()).await
     }
 

@@ -5,6 +5,7 @@
 //! while it works. It never prints a token that was not asked for.
 
 pub mod access;
+pub mod attempt;
 pub mod audit;
 pub mod connection;
 pub mod doctor;
@@ -18,6 +19,8 @@ mod export;
 mod failure;
 mod json;
 mod owner;
+mod pages;
+mod period;
 mod private;
 mod request;
 mod text;
@@ -29,6 +32,7 @@ pub use self::connection::Global;
 
 use self::access::AccessCommand;
 use self::answer::Answer;
+use self::attempt::AttemptCommand;
 use self::audit::AuditCommand;
 use self::failure::Failure;
 use self::merchant::MerchantCommand;
@@ -58,7 +62,10 @@ pub enum Command {
     /// Access: who may do what, and why.
     #[command(subcommand, after_help = EXIT_CODES)]
     Access(AccessCommand),
-    /// Audit: verify the signed trails yourself.
+    /// Attempts: what was about to bring a token, and how it ended.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Attempt(AttemptCommand),
+    /// Audit: who did what, what was sent to the provider; verify the signed trails yourself.
     #[command(subcommand, after_help = EXIT_CODES)]
     Audit(AuditCommand),
     /// Names: what card statements will show, and which names will do.
@@ -72,6 +79,7 @@ pub async fn run(command: Command, global: &Global) -> ExitCode {
         Command::Merchant(command) => merchant::run(command, global).await,
         Command::Token(command) => token::run(command, global).await,
         Command::Access(command) => access::run(command, global).await,
+        Command::Attempt(command) => attempt::run(command, global).await,
         Command::Audit(command) => audit::run(command, global).await,
         Command::Names(command) => return judge_names(command, global),
     };
@@ -108,7 +116,9 @@ fn print_answer(answer: &Answer, json: bool, out: &mut dyn Write, err: &mut dyn 
         // A warning that cannot be shown must not cost the answer.
         let _lost = print(err, &format!("WARNING: {warning}"));
     }
-    if json { print(out, &answer.json_line()) } else { print(out, answer.text.trim_end_matches('\n')) }
+    let text = if json { answer.json_line() } else { answer.text.trim_end_matches('\n').to_owned() };
+    // An empty list has no line, not an empty one.
+    if text.is_empty() && answer.by_rows { Ok(()) } else { print(out, &text) }
 }
 
 fn print(to: &mut dyn Write, text: &str) -> io::Result<()> {

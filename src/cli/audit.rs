@@ -1,4 +1,7 @@
-//! `audit …`: verify the trails at the client.
+//! `audit …`: look through events and provider calls; fetch the trails and verify them at the client.
+
+mod calls;
+mod events;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,9 +38,30 @@ Examples:
 Integrity: no record of any trail was altered, dropped, doubled or reordered. Completeness: every token version and every link has
 its record, and no trail is missing. Neither shows that the newest records are gone: compare the heads with ones you kept.";
 
+const EXPORT_HELP: &str = "\
+Example:
+  strongroom audit export trails.export
+  strongroom audit verify --file trails.export --public-key audit.pub
+
+The file has every record as it was signed; verifying needs nothing but it and the public key. `audit verify --save` does both at
+once.";
+
 /// The commands about the audit.
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
+    /// Lists events of the trails, newest first: who held which token when, what became of a merchant.
+    #[command(after_help = events::HELP)]
+    List(events::List),
+    /// Lists calls to the provider, newest first, also those that failed or were never answered.
+    #[command(after_help = calls::HELP)]
+    Calls(calls::Calls),
+    /// Fetches every trail into a file, as it was signed, without verifying it.
+    #[command(after_help = EXPORT_HELP)]
+    Export {
+        /// The new file (mode 0600).
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Fetches every trail and verifies it here, with nothing but the public key.
     ///
     /// The server only hands out signed records; what they prove is worked out on this machine. Ends with exit code 0 only if both
@@ -66,6 +90,9 @@ pub struct Verify {
 
 pub(crate) async fn run(command: AuditCommand, global: &Global) -> Result<Answer, Failure> {
     match command {
+        AuditCommand::List(list) => list.run(global).await,
+        AuditCommand::Calls(calls) => calls.run(global).await,
+        AuditCommand::Export { file } => save(&file, global).await,
         AuditCommand::Verify(verify) => verify.run(global).await,
         AuditCommand::PublicKey => {
             let mut stream = export(global).await?;
@@ -77,9 +104,38 @@ pub(crate) async fn run(command: AuditCommand, global: &Global) -> Result<Answer
     }
 }
 
+async fn client(global: &Global) -> Result<AuditServiceClient<Channel>, Failure> {
+    Ok(AuditServiceClient::new(global.connect(CALLER).await?))
+}
+
 async fn export(global: &Global) -> Result<tonic::Streaming<v1::ExportTrailResponse>, Failure> {
-    let mut client: AuditServiceClient<Channel> = AuditServiceClient::new(global.connect(CALLER).await?);
-    Ok(client.export_trail(v1::ExportTrailRequest {}).await?.into_inner())
+    Ok(client(global).await?.export_trail(v1::ExportTrailRequest {}).await?.into_inner())
+}
+
+/// Keeps an export in a file, unverified.
+async fn save(file: &Path, global: &Global) -> Result<Answer, Failure> {
+    // The file first: an export that then has nowhere to go would stand in the audit for nothing.
+    let mut copy = Writer::create(file)?;
+    let (mut trails, mut records) = (0_u64, 0_u64);
+    let mut stream = export(global).await?;
+    while let Some(piece) = stream.message().await? {
+        match &piece.piece {
+            Some(Piece::Header(_)) => trails = trails.saturating_add(1),
+            Some(Piece::Record(_)) => records = records.saturating_add(1),
+            _ => {}
+        }
+        copy.push(&piece)?;
+    }
+    copy.keep()?;
+    Ok(saved(file, trails, records))
+}
+
+fn saved(file: &Path, trails: u64, records: u64) -> Answer {
+    let name = file.display().to_string();
+    let text = format!(
+        "{records} records of {trails} trails written to {name}, not verified yet: strongroom audit verify --file {name}"
+    );
+    Answer::new(json!({ "file": name, "trails": trails, "records": records }), text)
 }
 
 impl Verify {

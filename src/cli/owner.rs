@@ -31,7 +31,10 @@ into_merchant!(
     send_confirmation_request,
     verify_token_request,
     list_token_versions_request,
-    explain_access_request
+    explain_access_request,
+    list_events_request,
+    list_provider_calls_request,
+    list_attempts_request
 );
 
 impl From<MerchantName> for v1::get_access_token_request::Owner {

@@ -85,6 +85,12 @@ words! {
     next_action: NextAction, "NEXT_ACTION_";
     /// An attempt state in lower case.
     attempt_state: AttemptState, "ATTEMPT_STATE_";
+    /// A kind of attempt in lower case.
+    attempt_kind: AttemptKind, "ATTEMPT_KIND_";
+    /// How an event ended, in lower case.
+    event_outcome: EventOutcome, "EVENT_OUTCOME_";
+    /// How a call to the provider ended, in lower case.
+    call_outcome: CallOutcome, "CALL_OUTCOME_";
     /// A liveness in lower case.
     liveness: Liveness, "LIVENESS_";
     /// A kind of token in lower case.

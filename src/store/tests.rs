@@ -2,6 +2,7 @@
 
 mod altered;
 mod business;
+mod lists;
 mod registered;
 
 use std::path::Path;

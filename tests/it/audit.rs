@@ -3,3 +3,4 @@
 mod attempts;
 mod calls;
 mod events;
+mod writer;

@@ -127,7 +127,7 @@ impl Bench {
         (id, claim)
     }
 
-    async fn received(&self, shop: &Shop) -> Attempt {
+    pub(super) async fn received(&self, shop: &Shop) -> Attempt {
         let flow = self.flow(shop).await;
         let (id, claim) = self.claim(&flow, shop, fresh()).await;
         assert_eq!(claim, Claim::Claimed);
@@ -169,7 +169,7 @@ impl Bench {
         self.store.resolve_link(link, Resolution::Activate, None, &Act::system(), "test").await.unwrap();
     }
 
-    async fn settle(&self, attempt: &Attempt, to: AttemptState) -> Result<(), Error> {
+    pub(super) async fn settle(&self, attempt: &Attempt, to: AttemptState) -> Result<(), Error> {
         self.store.settle(attempt, to, "test", None, None, &Act::system()).await
     }
 

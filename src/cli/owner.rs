@@ -26,7 +26,14 @@ macro_rules! into_merchant {
     )*};
 }
 
-into_merchant!(get_merchant_request, verify_token_request, list_token_versions_request, explain_access_request);
+into_merchant!(
+    get_merchant_request,
+    verify_token_request,
+    list_token_versions_request,
+    explain_access_request,
+    create_account_request,
+    list_accounts_request
+);
 
 impl From<MerchantName> for v1::get_access_token_request::Owner {
     fn from(name: MerchantName) -> Self {

@@ -75,7 +75,10 @@ pub fn public_router(services: Services, site: PublicSite) -> Router {
         // A HEAD must not consume a state, so it does not reach the handler of GET.
         .route("/connect/{app}/callback", get(connect::callback).head(connect::callback_head))
         .route("/connect/{app}/status/{flow}", get(connect::status))
-        .route("/notices/{app}/{kind}/{tag}", post(notices::receive).layer(DefaultBodyLimit::max(notices::BODY_BYTES_MAX)))
+        .route(
+            "/notices/{app}/{kind}/{tag}",
+            post(notices::receive).layer(DefaultBodyLimit::max(notices::BODY_BYTES_MAX)),
+        )
         .route("/assets/style.css", get(pages::stylesheet))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)

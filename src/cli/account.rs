@@ -375,7 +375,10 @@ fn judged(name: &str, response: &v1::CheckAccountNameResponse) -> Answer {
     });
     let mut rows = vec![("name".to_owned(), name.to_owned()), ("verdict".to_owned(), verdict)];
     rows.extend(response.reasons.iter().map(|reason| (reason.code.clone(), reason.text.clone())));
-    rows.push(("payers read".to_owned(), format!("{} (14), {} (18), {} (20)", preview.at_14, preview.at_18, preview.at_20)));
+    rows.push((
+        "payers read".to_owned(),
+        format!("{} (14), {} (18), {} (20)", preview.at_14, preview.at_18, preview.at_20),
+    ));
     rows.extend(response.suggestions.iter().map(|name| ("suggestion".to_owned(), name.clone())));
     Answer { holds: response.verdict() != v1::NameVerdict::Refuse, ..Answer::new(value, pairs("", &rows)) }
 }

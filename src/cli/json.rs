@@ -36,9 +36,10 @@ pub(crate) fn link(link: &v1::Link) -> Value {
 
 /// A payment account.
 pub(crate) fn account(account: &v1::Account) -> Value {
-    let refusal = account.refusal.as_ref().map(
-        |refusal| json!({ "error": refusal.error, "code": refusal.code, "description": refusal.description }),
-    );
+    let refusal = account
+        .refusal
+        .as_ref()
+        .map(|refusal| json!({ "error": refusal.error, "code": refusal.code, "description": refusal.description }));
     json!({
         "account_id": account.account_id,
         "provider_account_id": account.provider_account_id,

@@ -261,7 +261,8 @@ impl Account {
         match (self.next_action(), self.opening) {
             (AccountNextAction::None, _) => "nothing: the account takes payments and pays out".to_owned(),
             (AccountNextAction::Wait, _) => {
-                "whether the account was opened is not known yet: repeat CreateAccount with the same request_id".to_owned()
+                "whether the account was opened is not known yet: repeat CreateAccount with the same request_id"
+                    .to_owned()
             }
             (AccountNextAction::CreateAgain, OpeningState::Open) => {
                 "the account was deleted at the provider: create another one with a new request_id".to_owned()
@@ -270,7 +271,8 @@ impl Account {
                 "the account was not opened: repeat CreateAccount with the same request_id".to_owned()
             }
             (AccountNextAction::ConfirmEmail, _) => {
-                "the account takes payments, within limits, until its owner confirms by the provider's e-mail".to_owned()
+                "the account takes payments, within limits, until its owner confirms by the provider's e-mail"
+                    .to_owned()
             }
             (AccountNextAction::ProvideInformation, _) => {
                 let what = reasons(|seen| &seen.action_reasons).unwrap_or_else(|| "what it asks for".to_owned());

@@ -255,13 +255,7 @@ impl Services {
         }
     }
 
-    async fn change_account(
-        &self,
-        call: &Call,
-        wanted: &AccountPatch,
-        account: Account,
-        act: &Act,
-    ) -> Result<Account> {
+    async fn change_account(&self, call: &Call, wanted: &AccountPatch, account: Account, act: &Act) -> Result<Account> {
         let text = |value: Option<&str>| value.unwrap_or_default().as_bytes().to_vec();
         let (name, description) =
             (text(wanted.name.as_deref()), text(wanted.description.as_ref().map(Description::as_str)));
@@ -332,7 +326,12 @@ impl Services {
     }
 
     /// Loads the account and makes the grant: by its merchant, or, for one without, by a grant for the whole deployment.
-    async fn permit_account<A: Action>(&self, call: &Call, kind: EventKind, key: &AccountKey) -> Result<(Account, Act)> {
+    async fn permit_account<A: Action>(
+        &self,
+        call: &Call,
+        kind: EventKind,
+        key: &AccountKey,
+    ) -> Result<(Account, Act)> {
         self.expect_any_grant::<A>(call, kind).await?;
         let Some(account) = self.find_account(key).await? else {
             return Err(self.deny(call, kind, None, Kind::NotFound).await);
@@ -389,4 +388,3 @@ fn deleted(account: &Account) -> Result<ProviderAccount> {
         disablement_at: None,
     })
 }
-

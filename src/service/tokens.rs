@@ -1,7 +1,7 @@
 //! Handing out tokens, and what callers report about them.
 
-use super::error::{Error, Kind, Result};
 use super::accounts::{self, AccountKey};
+use super::error::{Error, Kind, Result};
 use super::{Call, Permitted, Services};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AccountId, ConnectionId, MerchantId, TokenVersion};

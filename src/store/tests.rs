@@ -2,6 +2,7 @@
 
 mod altered;
 mod business;
+mod openings;
 
 use std::path::Path;
 use std::time::Duration;

@@ -209,12 +209,18 @@ async fn an_account_is_looked_at_changed_and_listed() {
     // The answer of a change is lost: the account shows it.
     app.fault(json!({ "path": "/account/modify", "kind": "lose_after" })).await;
     (change.request_id, change.name) = (app.request_id(), "Ada Old Books".to_owned());
-    assert_eq!(onboarding.update_account(change.clone()).await.unwrap().into_inner().account.unwrap().name, change.name);
+    assert_eq!(
+        onboarding.update_account(change.clone()).await.unwrap().into_inner().account.unwrap().name,
+        change.name
+    );
     app.fault(json!({ "path": "/account/modify", "kind": "lose_before" })).await;
     (change.request_id, change.name) = (app.request_id(), "Ada New Books".to_owned());
     let unknown = onboarding.update_account(change.clone()).await;
     assert_eq!(outcome_of(&unknown), "DEADLINE_EXCEEDED:PROVIDER_OUTCOME_UNKNOWN");
-    assert_eq!(onboarding.update_account(change.clone()).await.unwrap().into_inner().account.unwrap().name, change.name);
+    assert_eq!(
+        onboarding.update_account(change.clone()).await.unwrap().into_inner().account.unwrap().name,
+        change.name
+    );
 
     let list = |merchant, page_size, page_token| ListAccountsRequest { merchant, page_size, page_token };
     let named = list_accounts_request::Merchant::ExternalId("bob-bikes".to_owned());

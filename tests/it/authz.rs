@@ -269,7 +269,8 @@ async fn every_role_gets_from_every_rpc_what_the_golden_matrix_says_and_all_of_i
                         && event.outcome == Outcome::Success
                         && event.call.is_some()
                         && (event.kind.as_str() == kind || is_change)
-                        && (event.reason.as_deref() == Some("list")) == (rpc.ends_with(".ListMerchants") || rpc.ends_with(".ListAccounts"))
+                        && (event.reason.as_deref() == Some("list"))
+                            == (rpc.ends_with(".ListMerchants") || rpc.ends_with(".ListAccounts"))
                 })
             }
             "UNAUTHENTICATED" => found.any(|event| {

@@ -38,7 +38,9 @@ fn account() -> v1::Account {
 #[test]
 fn an_account_is_shown_with_what_to_do_next() {
     let answer = shown(&account());
-    for text in ["acc_1", "1723052", "action_required", "kyc, bank_account", "provide_information", "must give the provider"] {
+    for text in
+        ["acc_1", "1723052", "action_required", "kyc, bank_account", "provide_information", "must give the provider"]
+    {
         assert!(answer.text.contains(text), "{text} in\n{}", answer.text);
     }
     assert!(!answer.text.contains('\u{1b}'), "nothing from outside moves the cursor");
@@ -73,12 +75,16 @@ fn a_refused_name_shows_why_and_what_passes_and_does_not_hold() {
 
 #[test]
 fn the_command_line_becomes_the_request() {
-    let words = ["create", "shop-17", "Ada Books", "--description", "books", "--kind", "nonprofit", "--request-id", "r1"];
+    let words =
+        ["create", "shop-17", "Ada Books", "--description", "books", "--kind", "nonprofit", "--request-id", "r1"];
     let AccountCommand::Create(create) = parse(&words) else { unreachable!() };
     assert_eq!(create.wait, 120);
     let request = create.request();
     assert_eq!(request.merchant, Some(v1::create_account_request::Merchant::ExternalId("shop-17".into())));
-    assert_eq!((request.request_id.as_str(), request.kind(), request.country.as_str()), ("r1", v1::AccountKind::Nonprofit, "US"));
+    assert_eq!(
+        (request.request_id.as_str(), request.kind(), request.country.as_str()),
+        ("r1", v1::AccountKind::Nonprofit, "US")
+    );
     assert_eq!(parse_account("1723052"), Ok(AccountName::Provider("1723052".into())));
     assert!(parse_account("acc_17").is_err() && parse_account("").is_err());
 }

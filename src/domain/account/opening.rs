@@ -20,8 +20,7 @@ pub enum OpeningState {
 
 impl OpeningState {
     /// Every state.
-    pub const ALL: [Self; 6] =
-        [Self::Requested, Self::Sent, Self::Open, Self::Refused, Self::InDoubt, Self::Absent];
+    pub const ALL: [Self; 6] = [Self::Requested, Self::Sent, Self::Open, Self::Refused, Self::InDoubt, Self::Absent];
 
     /// The stored form.
     pub const fn as_str(self) -> &'static str {

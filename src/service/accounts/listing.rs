@@ -106,12 +106,7 @@ impl Services {
     }
 
     /// The grant by which the caller may see accounts of this merchant; of nobody, those of the deployment.
-    async fn grant_to_see(
-        &self,
-        call: &Call,
-        policy: &Policy,
-        merchant: Option<MerchantId>,
-    ) -> Result<Option<String>> {
+    async fn grant_to_see(&self, call: &Call, policy: &Policy, merchant: Option<MerchantId>) -> Result<Option<String>> {
         let merchant = match merchant {
             Some(id) => {
                 let merchant = self.parts.store.merchant(&MerchantKey::Id(id)).await?;

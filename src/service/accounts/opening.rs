@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::provider::{Bearer, Verdict, refused, unavailable, verdict};
 use super::not_open;
+use super::provider::{Bearer, Verdict, refused, unavailable, verdict};
 use crate::domain::account::{Account, OpeningState, ProviderAccount};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::AccountId;

@@ -44,7 +44,7 @@ store_suite! {
 /// A stamped store and what is needed to get it into a state.
 pub(super) struct Bench {
     pub(super) store: Arc<Store>,
-    app: AppId,
+    pub(super) app: AppId,
     pub(super) directory: tempfile::TempDir,
 }
 

@@ -81,7 +81,8 @@ async fn an_account_in_doubt_is_found_without_anybody_asking() {
     let refused = app.create_account(&app.account_order(&shop, "Ada Records")).await.unwrap_err();
     let never = metadata(&refused, "account_id");
     app.advance(QUIESCENCE).await;
-    app.until("the account found", async || app.account(&id, false).await.unwrap().opening() == AccountOpening::Open).await;
+    app.until("the account found", async || app.account(&id, false).await.unwrap().opening() == AccountOpening::Open)
+        .await;
     let absent = async || app.account(&never, false).await.unwrap().opening() == AccountOpening::Absent;
     app.until("the other one given up", absent).await;
     assert_eq!(app.accounts_there().await, [id]);

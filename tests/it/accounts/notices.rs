@@ -73,7 +73,8 @@ async fn nothing_else_is_a_notice() {
     let sender = Sender::of(&app);
     let tag = account.rsplit('/').next().unwrap();
     let base = account.strip_suffix(tag).unwrap();
-    let forged = if tag.ends_with('A') { format!("{}B", &tag[..tag.len() - 1]) } else { format!("{}A", &tag[..tag.len() - 1]) };
+    let forged =
+        if tag.ends_with('A') { format!("{}B", &tag[..tag.len() - 1]) } else { format!("{}A", &tag[..tag.len() - 1]) };
     for elsewhere in [
         format!("{base}{forged}"),
         format!("{base}x"),
@@ -86,7 +87,9 @@ async fn nothing_else_is_a_notice() {
         assert_eq!(sender.send(&elsewhere, BODY).await.0, StatusCode::NOT_FOUND, "{elsewhere}");
         assert_eq!(sender.send(&elsewhere, "x".repeat(6_000)).await.0, StatusCode::NOT_FOUND);
     }
-    for unreadable in ["", "user_id=99", "account_id=", "account_id=abc", "account_id=1&account_id=2", "{\"account_id\":1}"] {
+    for unreadable in
+        ["", "user_id=99", "account_id=", "account_id=abc", "account_id=1&account_id=2", "{\"account_id\":1}"]
+    {
         assert_eq!(sender.send(&account, unreadable).await.0, StatusCode::BAD_REQUEST, "{unreadable}");
     }
     let long = format!("{BODY}&x={}", "x".repeat(5_000));

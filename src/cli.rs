@@ -1,14 +1,15 @@
 //! The gRPC API from a shell: tables for people, `--json` for programs.
 //!
 //! An outside user of the API: it knows the messages and the pure rules of [`crate::domain`], nothing of the server. Every command
-//! ends as an `answer::Answer` or a `failure::Failure`; one place prints either and chooses the exit code. It never prints a
-//! token that was not asked for.
+//! ends as an `answer::Answer` or a `failure::Failure`; one place prints either and chooses the exit code. Only [`names`] prints
+//! while it works. It never prints a token that was not asked for.
 
 pub mod access;
 pub mod account;
 pub mod audit;
 pub mod connection;
 pub mod merchant;
+pub mod names;
 pub mod token;
 pub mod verify;
 
@@ -32,6 +33,7 @@ use self::answer::Answer;
 use self::audit::AuditCommand;
 use self::failure::Failure;
 use self::merchant::MerchantCommand;
+use self::names::NamesCommand;
 use self::token::TokenCommand;
 
 /// What every command says at the end of its help.
@@ -63,6 +65,9 @@ pub enum Command {
     /// Audit: verify the signed trails yourself.
     #[command(subcommand, after_help = EXIT_CODES)]
     Audit(AuditCommand),
+    /// Names: what card statements will show, and which names will do.
+    #[command(subcommand, after_help = names::EXIT_CODES)]
+    Names(NamesCommand),
 }
 
 /// Runs the command, prints its answer on standard output or its failure on standard error, and says how it ended.
@@ -73,8 +78,17 @@ pub async fn run(command: Command, global: &Global) -> ExitCode {
         Command::Token(command) => token::run(command, global).await,
         Command::Access(command) => access::run(command, global).await,
         Command::Audit(command) => audit::run(command, global).await,
+        Command::Names(command) => return judge_names(command, global),
     };
     ExitCode::from(report(&result, global.json, &mut io::stdout().lock(), &mut io::stderr().lock()))
+}
+
+/// The one command that prints while it works: a list of names may be longer than one answer should be.
+fn judge_names(command: NamesCommand, global: &Global) -> ExitCode {
+    match names::run(command, global, &mut io::BufWriter::new(io::stdout().lock())) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => ExitCode::from(report(&Err(failure), global.json, &mut io::sink(), &mut io::stderr().lock())),
+    }
 }
 
 /// Prints and chooses the exit code. A reader who has gone away (`… | head`) changes nothing about how the command ended; any other

@@ -72,6 +72,8 @@ fn good_command_lines_parse() {
         "audit verify --file x --public-key y",
         "audit verify --save x",
         "audit public-key",
+        "names check Bakery --json",
+        "names check --from names.txt --dba Bakery --platform-pattern ORD- --platform-pattern T##",
         "--address h:1 --ca a --cert b --key c --server-name s audit public-key",
         "audit --json public-key",
     ] {
@@ -121,6 +123,9 @@ fn bad_command_lines_are_refused() {
         "access explain --action token.read",
         "audit verify --file x --save y",
         "audit",
+        "names",
+        "names check",
+        "names check Bakery --from names.txt",
     ] {
         let code = parse(line).err().map(|refused| refused.exit_code());
         assert_eq!(code, Some(2), "{line}");

@@ -100,8 +100,7 @@ pub struct Judgement {
 pub fn judge(name: &str, dba: Option<&str>, platform: &Platform) -> Judgement {
     let reasons = assess(name, platform);
     let verdict = verdict(&reasons);
-    let suggestions =
-        if verdict == Verdict::Accept { Vec::new() } else { suggestion::suggest(name, dba, &reasons, platform) };
+    let suggestions = if verdict == Verdict::Accept { Vec::new() } else { suggestion::suggest(name, dba, platform) };
     Judgement { verdict, reasons, preview: Previews::of(name), suggestions }
 }
 

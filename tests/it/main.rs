@@ -8,6 +8,7 @@ mod demo;
 mod flows;
 mod kill;
 mod leaks;
+mod names;
 mod pages;
 mod proto;
 mod python;

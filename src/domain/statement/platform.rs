@@ -7,6 +7,9 @@ pub const PATTERNS_MAX: usize = 64;
 /// Longest pattern; prefixes of ids are short.
 pub const PATTERN_CHARS_MAX: usize = 64;
 
+/// So much of a name one id may cover: more is no id, whatever stars stand in the pattern.
+const COVERED_CHARS_MAX: usize = 128;
+
 /// The patterns of a platform's own ids. A name with a word that begins with one of them is refused.
 ///
 /// A pattern is text that stands for itself, letter case aside, but for `#` (one digit), `?` (any one character) and `*` (any
@@ -43,7 +46,7 @@ impl Platform {
     }
 }
 
-/// Walks the text once for each star, and keeps the places of the pattern that can be reached: no input makes it slow.
+/// Walks the text once and keeps the places of the pattern that can be reached, so that no pattern makes it go back.
 fn covers(pattern: &[char], text: &str) -> Option<usize> {
     let mut places = vec![false; pattern.len() + 1];
     if let Some(first) = places.first_mut() {
@@ -51,7 +54,7 @@ fn covers(pattern: &[char], text: &str) -> Option<usize> {
     }
     pass_stars(pattern, &mut places);
     let mut bytes = 0;
-    for c in text.chars() {
+    for c in text.chars().take(COVERED_CHARS_MAX) {
         if places.last() == Some(&true) {
             return Some(bytes);
         }
@@ -69,6 +72,9 @@ fn covers(pattern: &[char], text: &str) -> Option<usize> {
                     *place |= reached;
                 }
             }
+        }
+        if !next.contains(&true) {
+            return None;
         }
         places = next;
         pass_stars(pattern, &mut places);

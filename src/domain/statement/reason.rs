@@ -90,6 +90,8 @@ reasons! {
     CommonWords = "common_words", Warning, "is made of common words only; make sure that card holders know it";
     /// `X`, `3M`.
     SingleLetter = "single_letter", Warning, "has one letter only; make sure that card holders know it";
+    /// Mixed as ids are, and as some names are, too.
+    PossibleId = "possible_id", Warning, "looks like an id; make sure that card holders know it";
     /// A number of five or six digits.
     LongNumber = "long_number", Warning, "contains a number that card holders may not know";
     /// Letters of another script.

@@ -19,8 +19,12 @@ const CAPITALS_MAX: usize = 4;
 const RANDOM_CHARS_MIN: usize = 8;
 /// From this length on one digit among letters is enough for chance, if their case jumps.
 const RANDOM_LONG_CHARS_MIN: usize = 14;
-/// From this length on capitals and digits need no jumping case (ULID has 26, many coupon codes 16).
+/// From this length on capitals and digits need no jumping case (ULID has 26, many coupon codes 16), and what is odd is an id.
 const CODE_CHARS_MIN: usize = 16;
+/// Shorter words after a label may be names: `Order 4U`.
+const CODE_LABELLED_CHARS_MIN: usize = 5;
+/// As many consonants in a row are rare in words, and common in chance.
+const CLUSTER_MIN: usize = 4;
 /// An abbreviated hash has at least seven digits (the default of Git).
 const HASH_CHARS_MIN: usize = 7;
 
@@ -88,7 +92,31 @@ pub(super) fn find(word: &str) -> Option<NameReason> {
     }
     let joined = segments.concat();
     let random = segments.iter().any(|segment| is_numbered(segment) || is_random(segment)) || is_random(&joined);
-    (random || is_padded(word)).then_some(NameReason::ReferenceId)
+    let odd = segments.iter().any(|segment| segment.len() >= CODE_CHARS_MIN && is_odd(segment));
+    // What follows a prefix need only look like an id to be one: `acct_HkTIXyEGVHisbKpE`.
+    let prefixed = word.contains('_') && segments.iter().skip(1).any(|segment| is_odd(segment));
+    (random || odd || prefixed || is_grouped(&segments) || is_padded(word)).then_some(NameReason::ReferenceId)
+}
+
+/// Whether the word looks like an id, although it may be a name.
+pub(super) fn is_doubtful(word: &str) -> bool {
+    let segments: Vec<_> = segments(word).collect();
+    let coded = segments.windows(2).any(|pair| {
+        let [prefix, number] = pair else { return false };
+        let capitals = (2..=CAPITALS_MAX).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_uppercase());
+        capitals && number.len() > LABELLED_DIGITS_MIN && is_digits(number)
+    });
+    coded || segments.iter().any(|segment| is_odd(segment))
+}
+
+/// Whether the word is an id if a label stands before it: `REF NPYNEQW2`.
+pub(super) fn is_code(word: &str) -> bool {
+    let digits = word.bytes().any(|b| b.is_ascii_digit());
+    let one_case = !word.bytes().any(|b| b.is_ascii_lowercase()) || !word.bytes().any(|b| b.is_ascii_uppercase());
+    word.len() >= CODE_LABELLED_CHARS_MIN
+        && digits
+        && one_case
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// How many digits stand in a row at most.
@@ -137,7 +165,7 @@ fn is_hash(segment: &str) -> bool {
     }
     let changes = pairs(segment).filter(|(a, b)| a.is_ascii_digit() != b.is_ascii_digit()).count();
     match chars {
-        HASH_CHARS_MIN => digits >= 2 && changes >= 3,
+        HASH_CHARS_MIN => digits >= 2 && changes + digits >= 5 && changes >= 2,
         8..12 => digits >= 3 && changes >= 2,
         12..20 => digits >= 2,
         _ => true,
@@ -195,6 +223,35 @@ fn is_random(segment: &str) -> bool {
         || (chars >= CODE_CHARS_MIN && digits >= 3 && changes >= 4)
 }
 
+/// `HXAT-1OD9-VLTL-UDKW`: groups of one length, in capitals and digits.
+fn is_grouped(segments: &[&str]) -> bool {
+    let chars = segments.first().map_or(0, |first| first.len());
+    let code = |segment: &&str| {
+        segment.len() == chars && segment.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    };
+    let digits = segments.iter().any(|segment| segment.bytes().any(|b| b.is_ascii_digit()));
+    segments.len() >= 3 && chars >= 4 && digits && segments.iter().all(code)
+}
+
+/// Long, and mixed in a way that hardly any name is: digits inside that are no words, beside letters that nobody can say; capitals
+/// that come and go; hexadecimal digits that happen to be letters.
+fn is_odd(segment: &str) -> bool {
+    if segment.len() < RANDOM_CHARS_MIN || !segment.bytes().all(|b| b.is_ascii_alphanumeric()) || is_leet(segment) {
+        return false;
+    }
+    let inner = segment.trim_matches(|c: char| c.is_ascii_digit());
+    let mixed = inner.contains(|c: char| c.is_ascii_digit());
+    let unsayable = segment.split(|c: char| c.is_ascii_digit()).any(|run| longest_cluster(run) >= CLUSTER_MIN);
+    let rises = pairs(segment).filter(|(a, b)| a.is_ascii_lowercase() && b.is_ascii_uppercase()).count();
+    let hex = segment.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    (mixed && (unsayable || hex)) || (rises >= 2 && stretches(inner) > rises + 1 && !mixed)
+}
+
+/// How many consonants follow each other.
+fn longest_cluster(run: &str) -> usize {
+    run.split(|c: char| "aeiouyAEIOUY".contains(c)).map(str::len).max().unwrap_or_default()
+}
+
 /// How many stretches the letters of the segment form; one that begins with several capitals and goes on in small letters counts twice.
 fn stretches(segment: &str) -> usize {
     let runs = segment.split(|c: char| c.is_ascii_digit()).filter(|run| !run.is_empty());
@@ -212,7 +269,10 @@ fn stretches(segment: &str) -> usize {
 fn is_leet(segment: &str) -> bool {
     let runs: Vec<_> = digit_runs(segment).collect();
     let letters = segment.chars().filter(|c| c.is_alphabetic()).count();
-    segment.len() <= 12 && runs.iter().all(|run| matches!(*run, "2" | "4" | "8")) && letters >= 2 * runs.len()
+    segment.len() <= 12
+        && !runs.is_empty()
+        && runs.iter().all(|run| matches!(*run, "2" | "4" | "8"))
+        && letters >= 2 * runs.len()
 }
 
 fn pairs(text: &str) -> impl Iterator<Item = (char, char)> {

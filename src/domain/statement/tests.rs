@@ -60,8 +60,7 @@ const REAL: &[&str] = &[
     "Sample Sale NYC",
     "Account Ability LLC",
     "Merchant's Grill",
-    "Customer First Plumbing",
-    "Payment Solutions Northwest",
+    "Customer Care Plumbing",
     "We Pay Cash For Houses",
     "mp3tunes4you",
     "4Life2Go4U",
@@ -82,11 +81,10 @@ const REAL: &[&str] = &[
     "Deadbeef Records",
     "10,000 Maniacs",
     "007 Spy Shop",
-    "0711 Club",
+    "0711 Clubhouse",
     "2001 Odyssey Books",
     "Taxi 4040",
     "Chanel No. 5",
-    "Order of the Phoenix",
     "Starbucks Store 1234",
     "TripAdvisor",
     "LVMH",
@@ -124,6 +122,14 @@ const REAL: &[&str] = &[
 
 /// Could be somebody's, and should be looked at.
 const DOUBTFUL: &[(&str, NameReason)] = &[
+    ("Order of the Phoenix", NameReason::StartsCommon),
+    ("Merchant of Tennis", NameReason::StartsCommon),
+    ("The Payment Factory", NameReason::StartsCommon),
+    ("1933 Group", NameReason::CommonWords),
+    ("Company 77", NameReason::CommonWords),
+    ("QXD-2982", NameReason::PossibleId),
+    ("kdo7bfcvwvxv", NameReason::PossibleId),
+    ("PzekOklOEEek", NameReason::PossibleId),
     ("3M", NameReason::SingleLetter),
     ("X5", NameReason::SingleLetter),
     ("O2", NameReason::SingleLetter),
@@ -136,11 +142,14 @@ const DOUBTFUL: &[(&str, NameReason)] = &[
     ("The Company Store", NameReason::CommonWords),
     ("The Restaurant", NameReason::CommonWords),
     ("The 1975", NameReason::CommonWords),
+    ("0711 Club", NameReason::CommonWords),
     ("Market 32", NameReason::CommonWords),
     ("On", NameReason::CommonWords),
     ("University of Texas", NameReason::StartsCommon),
     ("The Original Pancake House", NameReason::StartsCommon),
     ("The Restaurant at Meadowood", NameReason::StartsCommon),
+    ("Payment Solutions Northwest", NameReason::StartsCommon),
+    ("Customer First Plumbing", NameReason::StartsCommon),
     ("Beverly Hills 90210", NameReason::LongNumber),
     ("Toys™", NameReason::UncommonCharacter),
     ("Ｃａｆｅ Ｌｕｎａ", NameReason::UncommonCharacter),
@@ -187,6 +196,9 @@ const BAD: &[(&str, &[NameReason])] = {
         ("YWJjZGVmZ2hpamts", &[ReferenceId]),
         ("dGVzdC1tZXJjaGFudA==", &[ReferenceId]),
         ("A1B2-C3D4-E5F6", &[ReferenceId]),
+        ("HXAT-1OD9-VLTL-UDKW", &[ReferenceId]),
+        ("acct_HkTIXyEGVHisbKpE", &[ReferenceId]),
+        ("REF NPYNEQW2", &[ReferenceId]),
         ("4111 1111 1111 1111", &[DigitRun, TooFewLetters]),
         ("4111-1111-1111-1111", &[TooFewLetters]),
         ("555-123-4567", &[TooFewLetters]),
@@ -214,6 +226,8 @@ const BAD: &[(&str, &[NameReason])] = {
         ("Store", &[Generic]),
         ("The Store", &[Generic]),
         ("Store 1", &[Generic]),
+        ("Store1", &[Generic]),
+        ("Terminal 9753", &[Generic]),
         ("My Business", &[Generic]),
         ("N/A", &[Generic]),
         ("null", &[Generic]),
@@ -321,6 +335,7 @@ fn suggestions_are_made_of_what_speaks() {
         ("cus 9s6XKzkNRiz8i3 Joe's Pizza", "Joe's Pizza"),
         ("Merchant #84213 Joe's Pizza", "Joe's Pizza"),
         ("12345 Joe's Pizza", "Joe's Pizza"),
+        ("Merchant Account: Joe's Pizza", "Joe's Pizza"),
         ("Merchant Account for Joe's Pizza", "Joe's Pizza"),
         ("Joe's WePay Pizza", "Joe's Pizza"),
         ("  Joe's \u{a0} Pizza\t", "Joe's Pizza"),
@@ -332,6 +347,7 @@ fn suggestions_are_made_of_what_speaks() {
         ("★ Star Nails", "Star Nails"),
         ("😀ORD-00012345 Joe's & Sons", "Joe's & Sons"),
         ("Yoga (Downtown) 00412345", "Yoga (Downtown)"),
+        ("[Joe's Pizza 00412345]", "Joe's Pizza"),
     ] {
         assert_eq!(judged(name).suggestions.first().map(String::as_str), Some(expected), "{name:?}");
     }
@@ -348,9 +364,13 @@ fn nothing_is_suggested_where_nothing_speaks() {
         assert_eq!(judge(name, Some("Joe's Pizza"), &Platform::default()).suggestions, ["Joe's Pizza"], "{name:?}");
     }
     assert!(nothing.count() > 20);
-    for name in
-        ["AB 550e8400-e29b-41d4-a716-446655440000", "merchant-84213", "acct_1A2b3C4d5E6f", "University of Texas"]
-    {
+    for name in [
+        "AB 550e8400-e29b-41d4-a716-446655440000",
+        "merchant-84213",
+        "acct_1A2b3C4d5E6f",
+        "University of Texas",
+        "The Payment Factory",
+    ] {
         assert_eq!(judged(name).suggestions, [""; 0], "{name:?}");
     }
 }

@@ -1,5 +1,8 @@
 //! The words of a name, and what each of them says to a card holder.
 
+mod lists;
+
+use self::lists::{BARE, COMMON, COUNTED, FILLERS, INTERNAL, LINKS, TESTS};
 use super::characters::is_latin;
 use super::reason::NameReason;
 use super::{Platform, reference};
@@ -41,163 +44,6 @@ pub(super) struct Word<'a> {
     pub(super) id: Option<NameReason>,
 }
 
-/// Words that name somebody when they stand with another, and nobody by themselves or in an opening.
-const COMMON: &[&str] = &[
-    "american",
-    "association",
-    "bar",
-    "best",
-    "boutique",
-    "business",
-    "cafe",
-    "café",
-    "center",
-    "centre",
-    "church",
-    "city",
-    "club",
-    "college",
-    "community",
-    "company",
-    "county",
-    "department",
-    "first",
-    "foundation",
-    "great",
-    "group",
-    "institute",
-    "international",
-    "market",
-    "national",
-    "new",
-    "office",
-    "official",
-    "old",
-    "online",
-    "only",
-    "original",
-    "restaurant",
-    "salon",
-    "school",
-    "service",
-    "services",
-    "shop",
-    "society",
-    "solutions",
-    "store",
-    "trading",
-    "university",
-];
-/// Those among them that say nothing even with a number: `Store 1`.
-const BARE: &[&str] = &["business", "company", "group", "office", "online", "service", "services", "shop", "store"];
-/// Words that lead to a name.
-const LINKS: &[&str] = &["at", "by", "for", "from", "in", "on", "st", "to", "with"];
-/// Articles, conjunctions, possessives and legal forms, in the languages of the provider's countries and their neighbours.
-const FILLERS: &[&str] = &[
-    "a",
-    "ag",
-    "an",
-    "and",
-    "co",
-    "corp",
-    "corporation",
-    "das",
-    "de",
-    "der",
-    "des",
-    "die",
-    "du",
-    "el",
-    "gmbh",
-    "inc",
-    "incorporated",
-    "la",
-    "las",
-    "le",
-    "les",
-    "limited",
-    "llc",
-    "llp",
-    "los",
-    "ltd",
-    "my",
-    "of",
-    "our",
-    "plc",
-    "pty",
-    "sa",
-    "the",
-    "your",
-];
-/// What platforms, banks and forms call things.
-const INTERNAL: &[&str] = &[
-    "acct",
-    "account",
-    "accounts",
-    "client",
-    "customer",
-    "default",
-    "id",
-    "invoice",
-    "merchant",
-    "merchants",
-    "mid",
-    "na",
-    "name",
-    "null",
-    "none",
-    "order",
-    "orders",
-    "payment",
-    "payments",
-    "platform",
-    "processing",
-    "ref",
-    "reference",
-    "seller",
-    "subaccount",
-    "submerchant",
-    "tid",
-    "transaction",
-    "transactions",
-    "undefined",
-    "unknown",
-    "unnamed",
-    "untitled",
-    "user",
-    "vendor",
-    "wallet",
-];
-const TESTS: &[&str] = &[
-    "asdf",
-    "asdfasdf",
-    "asdfgh",
-    "blah",
-    "demo",
-    "dolor",
-    "dummy",
-    "example",
-    "foo",
-    "foobar",
-    "ipsum",
-    "lorem",
-    "placeholder",
-    "qwerty",
-    "sample",
-    "staging",
-    "sandbox",
-    "tbd",
-    "temp",
-    "test",
-    "tester",
-    "testing",
-    "tests",
-    "tmp",
-    "todo",
-    "xxx",
-    "xyz",
-];
-
 /// Most digits of a number that counts shops, rooms or years.
 const NUMBER_DIGITS_MAX: usize = 4;
 /// In so many digits in a row of numbers (`4111 1111 1111 1111`) cards, accounts and telephones are written.
@@ -227,9 +73,24 @@ impl<'a> Reading<'a> {
             rest = after;
         }
         let mut reading = Self { words };
+        reading.find_titles();
         reading.find_labelled();
         reading.find_rows();
         reading
+    }
+
+    /// `Merchant of Tennis`, `Order of the Phoenix`: our words as others use them.
+    fn find_titles(&mut self) {
+        let parts = self.words.iter_mut().flat_map(|word| &mut word.parts);
+        let mut before: Option<&mut Part<'a>> = None;
+        for part in parts {
+            if part.key() == "of"
+                && let Some(before) = before.filter(|before| before.class == Class::Internal)
+            {
+                before.class = Class::Common;
+            }
+            before = Some(part);
+        }
     }
 
     /// A label and the number or id after it belong together: `MID 412`, `ref: 9f86d081884c7d65`.
@@ -241,7 +102,9 @@ impl<'a> Reading<'a> {
                 digits >= reference::LABELLED_DIGITS_MIN && word.parts.iter().all(|part| part.class == Class::Number);
             let sign = word.parts.is_empty() || matches!(word.key().as_str(), "no" | "nr" | "number" | "num");
             if let Some(label) = label.as_mut()
-                && (number || (word.id.is_some() && word.id != Some(NameReason::PlatformPattern)))
+                && (number
+                    || reference::is_code(word.text.trim_matches(|c: char| !c.is_alphanumeric()))
+                    || (word.id.is_some() && word.id != Some(NameReason::PlatformPattern)))
             {
                 label.id = label.id.or(Some(NameReason::ReferenceId));
                 word.id = word.id.or(Some(NameReason::ReferenceId));
@@ -286,6 +149,9 @@ impl<'a> Reading<'a> {
         if named.clone().any(|word| reference::longest_run(word.text) > NUMBER_DIGITS_MAX) {
             reasons.push(NameReason::LongNumber);
         }
+        if named.clone().any(|word| reference::is_doubtful(word.text)) {
+            reasons.push(NameReason::PossibleId);
+        }
         if self.speaks() {
             reasons.extend(self.judge_opening());
         } else if letters > 1 {
@@ -310,8 +176,9 @@ impl<'a> Reading<'a> {
     /// A name in which nothing speaks.
     fn judge_common(&self, digits: usize) -> Option<NameReason> {
         let has = |class: Class| self.named_parts().any(|part| part.class == class);
-        let common: Vec<_> = self.named_parts().filter(|part| part.class == Class::Common).collect();
-        let bare = common.len() == 1 && common.iter().all(|part| BARE.contains(&part.key().as_str()));
+        let common: Vec<_> = self.named_parts().filter(|part| part.class == Class::Common).map(Part::key).collect();
+        let bare = if digits > 0 { COUNTED } else { BARE };
+        let bare = common.len() == 1 && common.iter().all(|key| bare.contains(&stem(key)));
         Some(if has(Class::Test) {
             NameReason::TestName
         } else if has(Class::Internal) || bare || (common.is_empty() && !has(Class::Link) && digits < 2) {
@@ -325,10 +192,12 @@ impl<'a> Reading<'a> {
     fn judge_opening(&self) -> Option<NameReason> {
         let shown = |part: &Part<'_>| super::OPENING_CHARS.saturating_sub(part.start);
         let mut seen = Vec::new();
-        let mut unknown = false;
+        let (mut ids, mut internal, mut begun) = (false, 0_usize, false);
         for word in &self.words {
             for part in word.parts.iter().filter(|part| shown(part) > 0) {
-                unknown |= word.id.is_some() || part.class == Class::Internal;
+                ids |= word.id.is_some();
+                internal += usize::from(part.class == Class::Internal);
+                begun |= matches!(part.class, Class::Common | Class::Speaking) && word.id.is_none();
                 let letters = part.text.chars().take(shown(part)).filter(|c| c.is_alphabetic()).count();
                 let cut = part.text.chars().count() > shown(part);
                 let foreign = part.text.chars().any(|c| c.is_alphabetic() && !is_latin(c));
@@ -337,12 +206,14 @@ impl<'a> Reading<'a> {
                 }
             }
         }
+        // `The Payment Fa…` begins to name somebody; `Merchant Accou…` does not.
+        let ours = internal > 1 || (internal == 1 && !begun);
         let leads_with_number = self.words.first().is_some_and(|word| {
             word.parts.first().is_some_and(|part| {
                 part.class == Class::Number && reference::longest_run(part.text) > NUMBER_DIGITS_MAX
             })
         });
-        if leads_with_number || (!speak(&seen) && (unknown || seen.iter().all(|(_, letters)| *letters == 0))) {
+        if leads_with_number || (!speak(&seen) && (ids || ours || seen.iter().all(|(_, letters)| *letters == 0))) {
             Some(NameReason::StartsUnrecognisable)
         } else {
             (!speak(&seen)).then_some(NameReason::StartsCommon)
@@ -374,6 +245,11 @@ fn key(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// Without the number at its end.
+fn stem(key: &str) -> &str {
+    key.trim_end_matches(char::is_numeric)
+}
+
 /// Cuts a word at signs that do not hold names together.
 fn parts(word: &str, start: usize) -> Vec<Part<'_>> {
     let cut = |c: char| c.is_ascii_punctuation() && !matches!(c, '\'' | '&' | '*' | '$' | '!' | '.');
@@ -391,25 +267,33 @@ fn parts(word: &str, start: usize) -> Vec<Part<'_>> {
         }
         start += text.chars().count();
     }
+    // `B-52` and `A-1` name somebody; neither half does.
+    let numbered = parts.iter().any(|part| part.class == Class::Number);
+    for part in
+        parts.iter_mut().filter(|part| numbered && part.text.chars().count() == 1 && part.text.chars().all(is_latin))
+    {
+        part.class = Class::Speaking;
+    }
     parts
 }
 
 fn class(text: &str) -> Class {
     let key = key(text);
-    let stem = key.trim_end_matches(char::is_numeric);
-    let among = |words: &[&str]| words.contains(&key.as_str()) || words.contains(&stem);
+    let is = |words: &[&str]| words.contains(&key.as_str());
+    // With a number after it, a word of ours stays one (`user42`, `store1`); others become names (`Cafe2024`).
+    let counted = |words: &[&str]| words.contains(&stem(&key));
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
     if letters == 0 {
         Class::Number
-    } else if among(TESTS) || is_one_key(stem) {
+    } else if counted(TESTS) || is_one_key(stem(&key)) {
         Class::Test
-    } else if among(INTERNAL) {
+    } else if counted(INTERNAL) {
         Class::Internal
-    } else if among(FILLERS) {
+    } else if is(FILLERS) {
         Class::Filler
-    } else if among(LINKS) {
+    } else if is(LINKS) {
         Class::Link
-    } else if among(COMMON) {
+    } else if is(COMMON) || counted(COUNTED) {
         Class::Common
     } else if text.chars().count() == 1 && text.chars().all(is_latin) {
         Class::Initial

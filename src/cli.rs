@@ -8,6 +8,7 @@ pub mod access;
 pub mod account;
 pub mod audit;
 pub mod connection;
+pub mod doctor;
 pub mod merchant;
 pub mod names;
 pub mod token;

@@ -12,12 +12,14 @@
 //! | notice | [`notice::Notice`]: what the provider sends when something of it changed |
 //! | statement name | [`statement::judge`]: whether a card holder will know an account by its name |
 //! | provider call | [`provider_call::ProviderCall`]: one line of the call log |
+//! | finding | [`finding::Finding`]: what a check of an installation found |
 //! | event, record, trail | [`trail`] |
 
 pub mod account;
 pub mod ambient;
 pub mod app;
 pub mod attempt;
+pub mod finding;
 pub mod id;
 pub mod mac;
 pub mod merchant;

@@ -5,6 +5,7 @@
 //! while it works. It never prints a token that was not asked for.
 
 pub mod access;
+pub mod account;
 pub mod attempt;
 pub mod audit;
 pub mod connection;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 pub use self::connection::Global;
 
 use self::access::AccessCommand;
+use self::account::AccountCommand;
 use self::answer::Answer;
 use self::attempt::AttemptCommand;
 use self::audit::AuditCommand;
@@ -43,7 +45,7 @@ use self::token::TokenCommand;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  another error; for `audit verify`: integrity or completeness does not hold
+  1  another error; for `audit verify`: integrity or completeness does not hold; for `account check-name`: refused
   2  usage: the command line, a local file or an argument is wrong
   3  not authenticated, or not permitted by the policy
   4  no such thing, or you may not know of it
@@ -56,6 +58,9 @@ pub enum Command {
     /// Merchants: connect them at the provider, see who is connected.
     #[command(subcommand, after_help = EXIT_CODES)]
     Merchant(MerchantCommand),
+    /// Accounts: have payment accounts made under names that payers know, look at them.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Account(AccountCommand),
     /// Tokens: fetch one, look at its versions, report that it failed.
     #[command(subcommand, after_help = EXIT_CODES)]
     Token(TokenCommand),
@@ -77,6 +82,7 @@ pub enum Command {
 pub async fn run(command: Command, global: &Global) -> ExitCode {
     let result = match command {
         Command::Merchant(command) => merchant::run(command, global).await,
+        Command::Account(command) => account::run(command, global).await,
         Command::Token(command) => token::run(command, global).await,
         Command::Access(command) => access::run(command, global).await,
         Command::Attempt(command) => attempt::run(command, global).await,

@@ -65,6 +65,22 @@ const CRATES: &[(&str, &str)] = &[
     ("tracing_subscriber", "telemetry"),
 ];
 
+/// Where tokens are used and never made: what mints has no name there. The provider revokes a token by making the next one, so
+/// that no way may lead from an account, or a notice, to it.
+const MINTLESS: &[&str] = &["service/accounts", "service/notices"];
+const MINTS: &[&str] = &[
+    "exchange",
+    "exchange_code",
+    "register",
+    "registration",
+    "Mint",
+    "mint",
+    "spawn_mint",
+    "commit_token",
+    "arm",
+    "claim_exchange",
+];
+
 /// What stands nowhere in code, and why.
 const BANNED: &[(&str, &str)] = &[
     ("dbg!", "left over"),
@@ -191,6 +207,16 @@ fn check_bans(source: &Source, faults: &mut Vec<String>) {
     faults.extend(climbs.map(|(at, _)| source.at(at, "super::super: name it from crate::")));
 }
 
+fn check_mints(source: &Source, faults: &mut Vec<String>) {
+    let is_in =
+        |place: &&str| source.path.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if MINTLESS.iter().any(is_in) {
+        for name in MINTS {
+            faults.extend(words(&source.code, name).map(|at| source.at(at, &format!("{name} has no place here"))));
+        }
+    }
+}
+
 fn check_text(path: &str, text: &str) -> Vec<String> {
     let banned = BANNED_TEXT.iter().map(|(head, tail)| format!("{head}{tail}"));
     banned.filter(|banned| text.contains(banned)).map(|banned| format!("{path}: {banned} stands nowhere")).collect()
@@ -205,6 +231,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
         check_crates(source, &sources, &mut faults);
         check_sql(source, &writes, &mut faults);
         check_bans(source, &mut faults);
+        check_mints(source, &mut faults);
         faults.extend(check_text(&source.path, &source.text));
     }
     faults
@@ -291,6 +318,8 @@ fn every_rule_bites() {
             "`tx`",
         ),
         ("store/a.rs", "fn f() { query(&format!(\"SELECT {c}\")) }", "not made by format!"),
+        ("service/accounts.rs", "use super::exchange::Mint;", "exchange has no place here"),
+        ("service/accounts/opening.rs", "fn f() { client.register(x) }", "register has no place here"),
         ("app.rs", "// FIX\x4dE later", "stands nowhere"),
         ("app.rs", "const KEY: &str = \"/ro\u{6f}t/key\";", "stands nowhere"),
     ];

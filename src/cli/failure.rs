@@ -11,6 +11,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::text::{pairs, plain};
 use crate::domain::trail::view;
 
+/// The reason of a request that is to be repeated until it is settled.
+pub(crate) const ACCOUNT_UNRESOLVED: &str = "ACCOUNT_UNRESOLVED";
+
 /// Why not. Never carries a token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -150,7 +153,10 @@ fn status_to_text(status: &Status, request_id: Option<&str>) -> String {
     if let Some(cause) = status.source() {
         rows.push(("cause".to_owned(), chain(cause)));
     }
-    if let Some(id) = request_id.filter(|_| class(status.code()) == 6 || status.code() == Code::Unknown) {
+    let is_open = details.error_info().is_some_and(|info| info.reason == ACCOUNT_UNRESOLVED)
+        || class(status.code()) == 6
+        || status.code() == Code::Unknown;
+    if let Some(id) = request_id.filter(|_| is_open) {
         rows.push(("repeat with".to_owned(), format!("--request-id {id}")));
     }
     format!("error: {}\n{}", plain(message), pairs("  ", &rows).trim_end_matches('\n'))

@@ -39,6 +39,35 @@ pub(crate) fn link(link: &v1::Link) -> Value {
     })
 }
 
+/// A payment account.
+pub(crate) fn account(account: &v1::Account) -> Value {
+    let refusal = account
+        .refusal
+        .as_ref()
+        .map(|refusal| json!({ "error": refusal.error, "code": refusal.code, "description": refusal.description }));
+    json!({
+        "account_id": account.account_id,
+        "provider_account_id": account.provider_account_id,
+        "merchant_id": account.merchant_id,
+        "connection_id": account.connection_id,
+        "opening": text::account_opening(account.opening),
+        "name": account.name,
+        "description": account.description,
+        "kind": text::account_kind(account.kind),
+        "country": account.country,
+        "currency": account.currency,
+        "state": text::account_state(account.state),
+        "action_reasons": account.action_reasons,
+        "disabled_reasons": account.disabled_reasons,
+        "disablement_time": text::time(account.disablement_time.as_ref()),
+        "seen_time": text::time(account.seen_time.as_ref()),
+        "create_time": text::time(account.create_time.as_ref()),
+        "refusal": refusal,
+        "next_action": text::account_next_action(account.next_action),
+        "next_action_text": account.next_action_text,
+    })
+}
+
 /// A token version.
 pub(crate) fn token_version(version: &v1::TokenVersion) -> Value {
     json!({

@@ -34,7 +34,9 @@ into_merchant!(
     explain_access_request,
     list_events_request,
     list_provider_calls_request,
-    list_attempts_request
+    list_attempts_request,
+    create_account_request,
+    list_accounts_request
 );
 
 impl From<MerchantName> for v1::get_access_token_request::Owner {

@@ -26,6 +26,7 @@ fn parse(line: &str) -> Result<Line, clap::Error> {
 
 const MER: &str = "mer_0190f3c7111172228333444455556666";
 const CON: &str = "con_0190f3c7111172228333444455556666";
+const ACC: &str = "acc_0190f3c7111172228333444455556666";
 const LNK: &str = "lnk_0190f3c7111172228333444455556666";
 
 #[test]
@@ -51,6 +52,17 @@ fn good_command_lines_parse() {
         "token get shop-17 --show",
         &format!("token get --subject 4711 --min-version {CON}:3 --out token"),
         "token versions shop-17",
+        &format!("token get --account {ACC}"),
+        "token get --account 1723052 --show",
+        "account create shop-17 Ada --description books",
+        "account create shop-17 Ada --description books --kind business --country CA --wait 0 --request-id r1 --json",
+        &format!("account update {ACC} --name Ada"),
+        &format!("account update {ACC} --name Ada --description books --request-id r1"),
+        "account list",
+        "account list shop-17 --limit 10000",
+        &format!("account get {ACC} --refresh"),
+        "account get 1723052",
+        "account check-name Ada --dba Ada",
         &format!("token report {CON}:3 --code 1011"),
         &format!("token report {CON}:3 --code 1011 --status 401 --description revoked --request-id r1"),
         "token verify shop-17 --request-id r1",
@@ -91,6 +103,15 @@ fn bad_command_lines_are_refused() {
         &format!("merchant resolve {MER} --activate --reason why"),
         "token get",
         "token get shop-17 --subject 4711",
+        "token get shop-17 --account 17",
+        "account create shop-17 Ada",
+        "account create shop-17 Ada --description books --country GB",
+        "account create shop-17 Ada --description books --wait 601",
+        &format!("account update {ACC}"),
+        "account update 1723052 --name Ada",
+        "account get acc_17",
+        "account list --limit 0",
+        "account check-name",
         "token get shop-17 --show --out file",
         &format!("token get shop-17 --min-version {CON}"),
         &format!("token get shop-17 --min-version {CON}:0"),

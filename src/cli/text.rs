@@ -91,6 +91,16 @@ words! {
     event_outcome: EventOutcome, "EVENT_OUTCOME_";
     /// How a call to the provider ended, in lower case.
     call_outcome: CallOutcome, "CALL_OUTCOME_";
+    /// How far an account's opening is, in lower case.
+    account_opening: AccountOpening, "ACCOUNT_OPENING_";
+    /// An account's state in lower case.
+    account_state: AccountState, "ACCOUNT_STATE_";
+    /// An account's kind in lower case.
+    account_kind: AccountKind, "ACCOUNT_KIND_";
+    /// An account's next action in lower case.
+    account_next_action: AccountNextAction, "ACCOUNT_NEXT_ACTION_";
+    /// What becomes of a name, in lower case.
+    name_verdict: NameVerdict, "NAME_VERDICT_";
     /// A liveness in lower case.
     liveness: Liveness, "LIVENESS_";
     /// A kind of token in lower case.

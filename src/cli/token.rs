@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::Global;
+use super::account::{AccountName, parse_account};
 use super::answer::Answer;
 use super::failure::Failure;
 use super::json;
@@ -69,8 +70,11 @@ pub enum TokenCommand {
 #[derive(Debug, clap::Args)]
 pub struct Get {
     /// The merchant: mer_… or the platform's own id.
-    #[arg(value_name = "MERCHANT", value_parser = parse_merchant, required_unless_present = "subject")]
+    #[arg(value_name = "MERCHANT", value_parser = parse_merchant, required_unless_present_any = ["subject", "account"])]
     merchant: Option<MerchantName>,
+    /// The account's merchant, by the account: acc_… or the provider's own id.
+    #[arg(long, value_name = "ACCOUNT", value_parser = parse_account, conflicts_with_all = ["merchant", "subject"])]
+    account: Option<AccountName>,
     /// The provider's user, by the provider's id, instead of a merchant.
     #[arg(long, value_name = "ID", conflicts_with = "merchant")]
     subject: Option<String>,
@@ -160,7 +164,7 @@ impl Get {
     fn request(&self) -> v1::GetAccessTokenRequest {
         let subject = self.subject.clone().map(v1::get_access_token_request::Owner::Subject);
         v1::GetAccessTokenRequest {
-            owner: self.merchant.clone().map(Into::into).or(subject),
+            owner: self.merchant.clone().map(Into::into).or(subject).or(self.account.clone().map(Into::into)),
             min_version: self.min_version.clone(),
         }
     }

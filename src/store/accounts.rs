@@ -312,8 +312,8 @@ impl Store {
             .bind(next.country.as_str())
             .bind(next.currency.as_str())
             .bind(seen.state.map(AccountState::as_str))
-            .bind(join_words(&seen.action_reasons))
-            .bind(join_words(&seen.disabled_reasons))
+            .bind(kept_words(&seen.action_reasons).join(" "))
+            .bind(kept_words(&seen.disabled_reasons).join(" "))
             .bind(seen.created_at.map(Timestamp::as_micros))
             .bind(seen.disablement_at.map(Timestamp::as_micros))
             .bind(seen.at.as_micros())
@@ -344,8 +344,8 @@ impl Store {
             .bind(account.country.as_str())
             .bind(account.currency.as_str())
             .bind(seen.and_then(|seen| seen.state).map(AccountState::as_str))
-            .bind(seen.map(|seen| join_words(&seen.action_reasons)).unwrap_or_default())
-            .bind(seen.map(|seen| join_words(&seen.disabled_reasons)).unwrap_or_default())
+            .bind(seen.map(|seen| kept_words(&seen.action_reasons).join(" ")).unwrap_or_default())
+            .bind(seen.map(|seen| kept_words(&seen.disabled_reasons).join(" ")).unwrap_or_default())
             .bind(seen.and_then(|seen| seen.created_at).map(Timestamp::as_micros))
             .bind(seen.and_then(|seen| seen.disablement_at).map(Timestamp::as_micros))
             .bind(seen.map(|seen| seen.at.as_micros()))
@@ -425,8 +425,8 @@ fn seen(account: &Account, said: &ProviderAccount, now: Timestamp) -> Account {
         seen: Some(SeenAccount {
             at: now,
             state: said.state,
-            action_reasons: said.action_reasons.clone(),
-            disabled_reasons: said.disabled_reasons.clone(),
+            action_reasons: kept_words(&said.action_reasons),
+            disabled_reasons: kept_words(&said.disabled_reasons),
             created_at: said.created_at,
             disablement_at: said.disablement_at,
         }),
@@ -466,12 +466,12 @@ fn parsed<T>(text: Option<&str>, parse: impl FnOnce(&str) -> Option<T>, what: &'
     text.map(|text| parse(text).ok_or(Error::Corrupt(what))).transpose()
 }
 
-/// The provider's words have no spaces, so a space keeps them apart; one that has gets none.
-fn join_words(words: &[String]) -> String {
+/// The provider's words have no spaces; one that has gets none, so that a space keeps them apart where they are stored.
+fn kept_words(words: &[String]) -> Vec<String> {
     let word = |word: &String| -> String {
         word.chars().take(WORD_CHARS_MAX).map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
     };
-    words.iter().filter(|word| !word.is_empty()).take(WORDS_MAX).map(word).collect::<Vec<_>>().join(" ")
+    words.iter().filter(|word| !word.is_empty()).take(WORDS_MAX).map(word).collect()
 }
 
 fn split_words(text: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 mod altered;
 mod business;
 mod lists;
+mod openings;
 mod registered;
 
 use std::path::Path;

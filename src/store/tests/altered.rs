@@ -23,7 +23,7 @@ macro_rules! kept {
 
 /// Table, a statement that keeps a copy, and one that brings it back.
 const TABLES: &[(&str, &str, &str)] =
-    kept! { "merchants" "connections" "token_versions" "links" "invitations" "flows" };
+    kept! { "merchants" "connections" "token_versions" "links" "invitations" "flows" "accounts" };
 
 /// Table, and a statement that alters one of its columns.
 const ALTERATIONS: &[(&str, &str)] = alterations! {
@@ -62,6 +62,14 @@ const ALTERATIONS: &[(&str, &str)] = alterations! {
     "flows" "browser_hash" = "zeroblob(32)",
     "flows" "expires_at_us" = "expires_at_us + 1",
     "flows" "mac" = "zeroblob(32)",
+    "accounts" "app_id" = "zeroblob(16)",
+    "accounts" "connection_id" = "zeroblob(16)",
+    "accounts" "merchant_id" = "zeroblob(16)",
+    "accounts" "merchant_id" = "NULL",
+    "accounts" "reference_id" = "'acc_x'",
+    "accounts" "reference_id" = "NULL",
+    "accounts" "provider_id" = "'1'",
+    "accounts" "mac" = "zeroblob(32)",
 };
 
 async fn run(intruder: &mut SqliteConnection, statement: &'static str) {
@@ -76,12 +84,14 @@ async fn a_row_that_somebody_else_altered_is_refused_column_by_column() {
     bench.activate(&stored).await;
     let (merchant, connection) = (shop.merchant.id, stored.connection.id);
     let link = stored.link.as_ref().unwrap();
+    let account = super::openings::open(&bench, &shop, connection, "4711").await.id;
     let store = &bench.store;
     let read = async |table: &str| match table {
         "merchants" => store.merchant(&MerchantKey::Id(merchant)).await.map(drop),
         "connections" => store.connection(connection).await.map(drop),
         "token_versions" => store.head(connection).await.map(drop),
         "links" => store.link(link.id).await.map(drop),
+        "accounts" => store.account(account).await.map(drop),
         "invitations" => store.invitation(shop.invitation.id).await.map(drop),
         _ => store.flow(link.flow.unwrap()).await.map(drop),
     };
@@ -96,7 +106,7 @@ async fn a_row_that_somebody_else_altered_is_refused_column_by_column() {
         let refused = read(table).await;
         assert!(matches!(refused, Err(Error::Corrupt(_))), "{statement}: {refused:?}");
         // And no token leaves by way of it: the head is refused, or the row does not lead anywhere any more.
-        if !matches!(*table, "invitations" | "flows") {
+        if !matches!(*table, "invitations" | "flows" | "accounts") {
             let head = store.head_of_merchant(&by_id).await;
             assert!(matches!(head, Err(Error::Corrupt(_)) | Ok(None)), "{statement}: {head:?}");
         }

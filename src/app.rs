@@ -3,6 +3,8 @@
 //! Values are built and handed out here; there are no globals. `serve`, `dev`, `demo` and the tests all come through
 //! [`start`], so that what is tested is what runs.
 
+pub mod doctor;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ pub mod access;
 pub mod attempt;
 pub mod audit;
 pub mod connection;
+pub mod doctor;
 pub mod merchant;
 pub mod token;
 pub mod verify;

@@ -10,12 +10,14 @@
 //! | attempt | [`attempt`]: the durable intent of something that can bring or kill tokens |
 //! | account | [`account`]: a payment account at the provider, owned by a connection |
 //! | provider call | [`provider_call::ProviderCall`]: one line of the call log |
+//! | finding | [`finding::Finding`]: what a check of an installation found |
 //! | event, record, trail | [`trail`] |
 
 pub mod account;
 pub mod ambient;
 pub mod app;
 pub mod attempt;
+pub mod finding;
 pub mod id;
 pub mod mac;
 pub mod merchant;

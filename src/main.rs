@@ -55,6 +55,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Say what is wrong with this installation, and how to mend it
+    #[command(after_help = cli::doctor::HELP)]
+    Doctor(cli::doctor::Doctor),
     #[command(flatten)]
     Client(cli::Command),
 }
@@ -119,6 +122,7 @@ fn main() -> ExitCode {
             #[cfg(feature = "sandbox")]
             Command::Local(command) => return run_local(command).await,
             Command::Client(command) => return cli::run(command, &arguments.global).await,
+            Command::Doctor(doctor) => return examine(&doctor.config, &arguments.global).await,
             Command::Serve { example: true, .. } => say(Config::example()),
             Command::Serve { config: Some(path), .. } => serve(&path).await,
             Command::Serve { config: None, .. } => Err("serve needs --config FILE".into()),
@@ -159,6 +163,12 @@ async fn serve(path: &Path) -> Result<(), Failure> {
     };
     running.stop().await;
     if told { Ok(()) } else { Err("a server ended; see the log".into()) }
+}
+
+async fn examine(config: &Path, global: &cli::Global) -> ExitCode {
+    let clock = Surroundings::of_this_machine().clock;
+    let findings = app::doctor::examine(config, &ProcessEnvironment, &clock).await;
+    cli::doctor::print(&findings, global)
 }
 
 async fn migrate(path: &Path) -> Result<(), Failure> {

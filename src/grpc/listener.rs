@@ -5,6 +5,7 @@
 //! server (the public listener, server TLS only). No connection without TLS ever comes out of it. A connection that
 //! breaks a rule is closed here and reported by a bounded channel: knocking cannot slow the accept loop down.
 
+mod facts;
 mod tls;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use tonic::transport::server::Connected;
 use super::auth::IdentityFault;
 use crate::domain::ambient::{Clock, SystemClock};
 
+pub use facts::CertificateFacts;
 pub use tls::{ClientChain, Handshake, Tls, TlsError, TlsFiles};
 
 /// Longest handshake: several round trips around the world, and short enough that silent peers hold few slots.

@@ -7,11 +7,12 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HeaderValue};
 use reqwest::{ClientBuilder, Method, Request, Response, redirect, retry, tls};
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::domain::ambient::Timestamp;
 use crate::domain::secret::AccessToken;
 use crate::domain::timing::Timing;
 
@@ -44,6 +45,8 @@ pub(super) struct Http {
 /// A whole answer.
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// The provider's own time, whole seconds; `None` if the header is absent or unreadable.
+    pub(super) date: Option<Timestamp>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
@@ -143,6 +146,7 @@ fn authorization(token: &AccessToken) -> Option<HeaderValue> {
 
 async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
+    let date = response.headers().get(DATE).and_then(|value| http_date(value.to_str().ok()?));
     // Whole capacity at once: a growing vector leaves unwiped copies behind.
     let mut body = Zeroizing::new(Vec::with_capacity(bytes_max));
     loop {
@@ -154,10 +158,16 @@ async fn read(mut response: Response, bytes_max: usize) -> Result<Answer, Failur
                     return Err(Failure::Unknown { reason: UnknownReason::TooLarge, received: body });
                 }
             }
-            Ok(None) => return Ok(Answer { status, body }),
+            Ok(None) => return Ok(Answer { status, date, body }),
             Err(error) => return Err(Failure::Unknown { reason: unknown(&error), received: body }),
         }
     }
+}
+
+/// The one form of a date that servers send (RFC 9110 §5.6.7).
+fn http_date(text: &str) -> Option<Timestamp> {
+    let at = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc2822).ok()?;
+    Some(Timestamp::from_unix_seconds(at.unix_timestamp()))
 }
 
 /// `Some` only when the failure is one of getting a connection or of the request itself.

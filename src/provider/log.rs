@@ -29,9 +29,9 @@ const CLASSES: [&str; 10] = [
     "throttle_exceeded",
 ];
 const OTHER_CLASS: &str = "an error class that is not on record";
-/// Longest error number that is kept: the longest on record has five digits.
-const CODE_DIGITS_MAX: usize = 10;
-const OTHER_CODE: &str = "[not a number]";
+/// Longest error number that is kept: the longest on record has five digits; times and card numbers have more.
+const CODE_DIGITS_MAX: usize = 6;
+const OTHER_CODE: &str = "[not an error number]";
 /// What an entry says whose call was dropped by us before it ended.
 const ABANDONED: &str = "given up by us";
 

@@ -1,8 +1,11 @@
 //! Tests of the provider layer against a listener on loopback that answers scripted bytes.
 
+mod accounts;
 mod answers;
 mod authorize;
 mod catalogue;
+mod log;
+mod registration;
 mod stub;
 mod transport;
 
@@ -11,6 +14,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::*;
+use crate::domain::account::ProviderAccount;
+use crate::domain::ambient::Timestamp;
+use crate::domain::name::Email;
 use crate::domain::secret::AuthorizationCode;
 use stub::{Script, Stub};
 
@@ -53,4 +59,10 @@ async fn probe(client: &Client) -> Result<User, CallError> {
 
 fn token_answer() -> String {
     format!(r#"{{"user_id":123456,"access_token":"{TOKEN}","token_type":"BEARER","expires_in":7776000}}"#)
+}
+
+/// Head and body of a request.
+fn parts(request: &str) -> (String, serde_json::Value) {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), serde_json::from_str(body).unwrap())
 }

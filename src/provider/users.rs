@@ -172,7 +172,18 @@ impl Client {
     /// # Errors
     /// [`CallError`]; an answer about another app counts as malformed.
     pub async fn app(&self) -> Result<AppState, CallError> {
+        self.app_and_date().await.0
+    }
+
+    /// The same, and the provider's own time in whole seconds, if there was an answer that had it: also a refusal has it.
+    pub async fn app_and_date(&self) -> (Result<AppState, CallError>, Option<Timestamp>) {
         let client_id = self.client_id();
-        self.perform(Call::new("/app", Lane::Probe, self.credentials()), |answer| wire::app(answer, client_id)).await
+        let mut date = None;
+        let call = Call::new("/app", Lane::Probe, self.credentials());
+        let app = self.perform(call, |answer| {
+            date = answer.date;
+            wire::app(answer, client_id)
+        });
+        (app.await, date)
     }
 }

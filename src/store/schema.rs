@@ -58,6 +58,6 @@ pub(in crate::store) async fn gate(conn: &mut SqliteConnection) -> Result<(), Er
     if found < SCHEMA_OLDEST { Err(Error::SchemaTooOld { found, oldest: SCHEMA_OLDEST }) } else { Ok(()) }
 }
 
-fn refuse_newer(found: i64) -> Result<(), Error> {
+pub(in crate::store) fn refuse_newer(found: i64) -> Result<(), Error> {
     if found > SCHEMA_NEWEST { Err(Error::SchemaTooNew { found, newest: SCHEMA_NEWEST }) } else { Ok(()) }
 }

@@ -88,12 +88,15 @@ impl Owned {
 
 /// Refuses a file that is damaged, or whose file system cannot do write-ahead logging.
 pub(in crate::store) async fn check(conn: &mut SqliteConnection) -> Result<(), Error> {
-    let verdict: String = sqlx::query_scalar(QUICK_CHECK).fetch_one(&mut *conn).await?;
-    if verdict != "ok" {
-        return Err(Error::Corrupt("integrity check of the file"));
-    }
+    check_integrity(conn).await?;
     let journal: String = sqlx::query_scalar(JOURNAL_MODE).fetch_one(conn).await?;
     if journal == "wal" { Ok(()) } else { Err(Error::BadUrl("its file system does not allow write-ahead logging")) }
+}
+
+/// Refuses a file that is damaged.
+pub(in crate::store) async fn check_integrity(conn: &mut SqliteConnection) -> Result<(), Error> {
+    let verdict: String = sqlx::query_scalar(QUICK_CHECK).fetch_one(conn).await?;
+    if verdict == "ok" { Ok(()) } else { Err(Error::Corrupt("integrity check of the file")) }
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -107,7 +110,7 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 }
 
 /// Never names the URL in an error: other engines' URLs carry passwords.
-fn path_of(url: &str) -> Result<PathBuf, Error> {
+pub(in crate::store) fn path_of(url: &str) -> Result<PathBuf, Error> {
     if !url.starts_with("sqlite:") {
         return Err(Error::BadUrl("it must begin with sqlite:"));
     }

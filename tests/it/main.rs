@@ -5,6 +5,7 @@
 mod audit;
 mod authz;
 mod demo;
+mod doctor;
 mod flows;
 mod kill;
 mod leaks;

@@ -58,6 +58,15 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// The file it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File { path, .. } | Self::Unusable { path, .. } => path,
+        }
+    }
+}
+
 /// The certificates of one listener. A reload is all or nothing; connections made before it stay.
 pub struct Tls {
     files: TlsFiles,
@@ -221,7 +230,7 @@ fn client_verifier(
         .map_err(|error| TlsError::File { path: bundle.to_owned(), rule: error.to_string() })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bad = |rule: String| TlsError::File { path: path.to_owned(), rule };
     let pem = read(path)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();

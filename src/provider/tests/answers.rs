@@ -229,7 +229,7 @@ proptest! {
 }
 
 fn answer(status: u16, body: &[u8]) -> Answer {
-    Answer { status, body: Zeroizing::new(body.to_vec()) }
+    Answer { status, date: None, body: Zeroizing::new(body.to_vec()) }
 }
 
 async fn expect(client: &Client, body: &[u8], end: End) {

@@ -1,6 +1,6 @@
 //! How a request leaves, and how certain its failure is.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::http::{Failure, Http, Lane};
 use super::*;
@@ -17,11 +17,6 @@ fn salvage(error: &CallError) -> Option<&[u8]> {
         CallError::OutcomeUnknown(unknown) => unknown.salvage.as_ref().map(|bytes| bytes.expose().as_slice()),
         other => panic!("{other:?}"),
     }
-}
-
-fn parts(request: &str) -> (String, Value) {
-    let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), serde_json::from_str(body).unwrap())
 }
 
 #[tokio::test]

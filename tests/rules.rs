@@ -208,9 +208,8 @@ fn check_bans(source: &Source, faults: &mut Vec<String>) {
 }
 
 fn check_mints(source: &Source, faults: &mut Vec<String>) {
-    let is_in = |place: &&str| {
-        source.path.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let is_in =
+        |place: &&str| source.path.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if MINTLESS.iter().any(is_in) {
         for name in MINTS {
             faults.extend(words(&source.code, name).map(|at| source.at(at, &format!("{name} has no place here"))));

@@ -2,6 +2,7 @@
 
 mod lost;
 mod notices;
+mod shell;
 
 use serde_json::json;
 use strongroom::domain::trail::EventKind;

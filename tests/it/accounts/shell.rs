@@ -46,7 +46,8 @@ async fn an_account_is_made_shown_changed_and_listed_from_a_shell() {
         listed.stdout
     );
 
-    let refused = account(&app, &["create", "ada-books", "ORD-2024-00012345", "--description", "books"]).await;
+    let order = ["create", "ada-books", "ORD-2024-00012345", "--description", "books", "--dba", "Ada Books"];
+    let refused = account(&app, &order).await;
     assert!(!refused.is_success);
     for text in ["NAME_REFUSED", "reasons", "suggestion", "field name"] {
         assert!(refused.stderr.contains(text), "{text} in {}", refused.stderr);

@@ -70,7 +70,7 @@
 //!    [`store`]. 3. Every state change commits together with its event: the only commit takes events. 4. A provider call that can
 //!    revoke a token is preceded by a durable claimed attempt. 5. A token leaves only against a `Grant<ReadToken>` and after its read
 //!    event is durable. 6. Plaintext tokens exist only as [`domain::secret::AccessToken`] or in the encoded reply. 7. A ciphertext opens
-//!    only for its own attempt and subject; merchants, links, connections with their heads, versions, invitations and flows are MACed.
+//!    only for its own attempt and subject; merchants, links, connections with their heads, versions, invitations, flows and accounts are MACed.
 //!    8. Time, randomness and environment enter only through [`domain::ambient`] and [`config`] (deadlines of calls and of the drain
 //!    are the runtime's own). 9. Everything has a limit with a named constant. 10. [`service::Error`] reaches
 //!    the wire only through the table in `grpc/status.rs` and the pages of [`http`].
@@ -96,6 +96,15 @@
 //! associated data), and hands the read event to the writer of this run's read trail ([`service::Auditor`]), which commits what has
 //! gathered as one signed record. Only then does the reply leave. A denial takes the same way. If the record cannot be written,
 //! nothing is released.
+//!
+//! # Walkthrough: an account is made
+//!
+//! `CreateAccount` ([`service::Services::create_account`]) judges the name ([`domain::statement`]), opens the stored token as a read
+//! would, and notes the account: its id is the reference id that the provider keeps. Then, in a task, the account is marked as sent,
+//! the create is sent once, and what came of it is noted ([`domain::account::opening`] has the steps). When the answer is lost the
+//! account is looked for by its reference id: found, it is answered as if nothing had happened. Not found, it could still come
+//! about, so it stays in doubt (`ACCOUNT_UNRESOLVED`) until 80 s after it was sent; only a look after that lets the same request send
+//! again. No way leads from here to a mint: `tests/rules.rs` holds that.
 //!
 //! # Walkthrough: a crash in mid-exchange
 //!

@@ -73,8 +73,8 @@ async fn nothing_else_is_a_notice() {
     let sender = Sender::of(&app);
     let tag = account.rsplit('/').next().unwrap();
     let base = account.strip_suffix(tag).unwrap();
-    let forged =
-        if tag.ends_with('A') { format!("{}B", &tag[..tag.len() - 1]) } else { format!("{}A", &tag[..tag.len() - 1]) };
+    let other = || format!("{}A", &tag[..tag.len() - 1]);
+    let forged = tag.strip_suffix('A').map_or_else(other, |head| format!("{head}B"));
     for elsewhere in [
         format!("{base}{forged}"),
         format!("{base}x"),

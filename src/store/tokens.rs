@@ -344,7 +344,8 @@ impl Store {
             attempt: AttemptId::from_bytes(blob(&row.attempt_id, "attempt id")?),
             fingerprint: blob(&row.fingerprint, "fingerprint")?,
             stored_at: Timestamp::from_micros(row.stored_at_us),
-            permanent: row.permanent != 0,
+            // What it was issued as is authenticated: nobody can make a permanent token look temporary.
+            permanent: row.permanent != 0 || row.issued_kind == IssuedKind::Permanent.as_str(),
             seen_pending: row.seen_pending != 0,
             candidate: row.candidate != 0,
             expires_at: row.expires_at_us.map(Timestamp::from_micros),

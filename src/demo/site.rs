@@ -95,7 +95,8 @@ pub struct Site {
     product: PathBuf,
     clock: Arc<AdjustableClock>,
     log: Option<Captured>,
-    sandbox: Sandbox,
+    /// Absent once it was taken away.
+    sandbox: Option<Sandbox>,
     running: Running,
 }
 
@@ -137,7 +138,7 @@ impl Site {
         let running = app::start(&config, &around, listeners).await?;
         let path = dir.join("dev.json");
         dev.write(&path).map_err(|why| SiteError::file(&path, &why))?;
-        Ok(Self { dev, product, clock, log, sandbox, running })
+        Ok(Self { dev, product, clock, log, sandbox: Some(sandbox), running })
     }
 
     /// How to reach it.
@@ -165,10 +166,19 @@ impl Site {
         self.running.reload().await;
     }
 
+    /// Ends the sandbox alone: where the provider was, nobody answers any more. The next start brings it back.
+    pub async fn lose_sandbox(&mut self) {
+        if let Some(sandbox) = self.sandbox.take() {
+            sandbox.stop().await;
+        }
+    }
+
     /// Stops everything, the product first.
     pub async fn close(self) {
         self.running.stop().await;
-        self.sandbox.stop().await;
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
     }
 }
 

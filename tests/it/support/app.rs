@@ -109,6 +109,16 @@ impl TestApp {
         self.site.as_ref().unwrap()
     }
 
+    /// A client for the provider's side.
+    pub(crate) const fn http(&self) -> &Client {
+        &self.http
+    }
+
+    /// Nobody answers where the provider was; [`TestApp::restart`] brings it back.
+    pub(crate) async fn lose_provider(&mut self) {
+        self.site.as_mut().unwrap().lose_sandbox().await;
+    }
+
     /// Where the product's own files lie.
     pub(crate) fn files(&self) -> &Path {
         self.site().dir()

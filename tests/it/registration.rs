@@ -1,0 +1,162 @@
+//! Merchants that the platform registers itself: one registration for each, whatever is lost; temporary tokens and how they become
+//! permanent; further merchants of a connection.
+
+mod confirmation;
+mod lost;
+mod outcomes;
+mod refused;
+mod revokes;
+mod sharing;
+mod temporary;
+mod upgrade;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use sqlx::Connection as _;
+use strongroom::v1::{
+    Attempt, AttemptState, GetMerchantRequest, Link, ListAttemptsRequest, ListTokenVersionsRequest, Merchant,
+    RegisterMerchantRequest, TokenVersion, VerifyTokenRequest, VerifyTokenResponse, get_merchant_request,
+    list_attempts_request, list_token_versions_request, verify_token_request,
+};
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+use crate::support::app::TestApp;
+
+/// The path of a registration as the sandbox logs it.
+const REGISTER: &str = "/v2/user/register";
+const UNRESOLVED: &str = "FAILED_PRECONDITION:ATTEMPT_UNRESOLVED";
+const STILL_LIVE: &str = "FAILED_PRECONDITION:TOKEN_STILL_LIVE";
+const EXISTS: &str = "FAILED_PRECONDITION:CONNECTION_EXISTS";
+/// Digits of a hash that the sandbox shows.
+const SHOWN_DIGITS: usize = 16;
+
+impl TestApp {
+    async fn register(&self, order: &RegisterMerchantRequest) -> Result<Merchant, Status> {
+        let answer = self.caller("onboarding").onboarding().register_merchant(order.clone()).await;
+        answer.map(|answer| answer.into_inner().merchant.unwrap())
+    }
+
+    /// A merchant that was registered under an address of its own, and whose token can be read.
+    async fn registered(&self, external_id: &str) -> Merchant {
+        self.register(&self.registration(external_id, &address(external_id))).await.unwrap()
+    }
+
+    async fn merchant(&self, external_id: &str) -> Result<Merchant, Status> {
+        let merchant = Some(get_merchant_request::Merchant::ExternalId(external_id.to_owned()));
+        let answer = self.caller("onboarding").onboarding().get_merchant(GetMerchantRequest { merchant }).await;
+        answer.map(|answer| answer.into_inner().merchant.unwrap())
+    }
+
+    /// Every attempt for the merchant, oldest first.
+    async fn attempts_for(&self, external_id: &str) -> Vec<Attempt> {
+        let merchant = Some(list_attempts_request::Merchant::ExternalId(external_id.to_owned()));
+        let request = ListAttemptsRequest { merchant, ..Default::default() };
+        let answer = self.caller("auditor").tokens().list_attempts(request).await;
+        let mut attempts = answer.unwrap().into_inner().attempts;
+        attempts.reverse();
+        attempts
+    }
+
+    async fn attempt_states(&self, external_id: &str) -> Vec<AttemptState> {
+        self.attempts_for(external_id).await.iter().map(Attempt::state).collect()
+    }
+
+    /// Every version of the merchant's connections, newest first.
+    async fn versions(&self, external_id: &str) -> Vec<TokenVersion> {
+        let merchant = Some(list_token_versions_request::Merchant::ExternalId(external_id.to_owned()));
+        let request = ListTokenVersionsRequest { merchant, ..Default::default() };
+        self.caller("auditor").tokens().list_token_versions(request).await.unwrap().into_inner().versions
+    }
+
+    /// Has the head probed.
+    async fn verify(&self, external_id: &str) -> VerifyTokenResponse {
+        let merchant = Some(verify_token_request::Merchant::ExternalId(external_id.to_owned()));
+        let mut payments = self.caller("payments").tokens();
+        let asked = payments.verify_token(VerifyTokenRequest { request_id: self.request_id(), merchant });
+        self.while_time_passes(asked).await.unwrap().into_inner()
+    }
+
+    /// Whether the provider takes this token.
+    async fn works_there(&self, token: &str) -> bool {
+        let request = self.http().post(format!("{}/user", self.dev().sandbox.api)).bearer_auth(token);
+        let answer = request.header("content-type", "application/json").body("{}").send().await;
+        answer.unwrap().status().is_success()
+    }
+
+    /// The hashes, as far as the sandbox shows them, of the tokens that live there, by user.
+    async fn live_there(&self) -> BTreeMap<String, Vec<String>> {
+        let state = self.control(Method::GET, "/state", None).await;
+        let live = |user: &Value| {
+            let tokens = user["tokens"].as_array().unwrap().iter().filter(|token| token["live"] == true);
+            tokens.map(|token| token["token_sha256"].as_str().unwrap().to_owned()).collect()
+        };
+        let users = state["users"].as_array().unwrap().iter();
+        users.map(|user| (user["user_id"].to_string(), live(user))).collect()
+    }
+
+    /// The person confirms, in the mail or at the provider.
+    async fn confirm_there(&self, subject: &str) {
+        self.control(Method::POST, &format!("/users/{subject}/confirm"), Some(json!({}))).await;
+    }
+
+    /// Makes us forget under which address the provider knows this user: as if every answer that named it had been lost, or as if the
+    /// person had taken another address at the provider since. Otherwise the address alone would refuse the registration.
+    async fn forget_address(&self, subject: &str) {
+        let mut intruder = self.intruder().await;
+        let forget = sqlx::query("UPDATE connections SET email_index = NULL WHERE subject = $1").bind(subject);
+        assert_eq!(forget.execute(&mut intruder).await.unwrap().rows_affected(), 1);
+        intruder.close().await.unwrap();
+    }
+
+    async fn no_faults(&self) {
+        self.control(Method::DELETE, "/faults", None).await;
+    }
+
+    /// Waits, while time passes, until no attempt of the merchant is open.
+    async fn settled(&self, external_id: &str) {
+        let settled = self.until("the attempt settled", async || {
+            self.merchant(external_id).await.unwrap().open_attempt.is_none()
+        });
+        self.while_time_passes(settled).await;
+    }
+
+    /// The events' reasons of this kind, in order.
+    async fn reasons_of(&self, kind: strongroom::domain::trail::EventKind) -> Vec<String> {
+        let of_kind = self.events().await.into_iter().filter(|event| event.kind == kind);
+        of_kind.map(|event| event.reason.unwrap_or_default()).collect()
+    }
+}
+
+/// The address of a merchant's person.
+fn address(external_id: &str) -> String {
+    format!("{external_id}@mail.example")
+}
+
+/// What the sandbox shows of a hash.
+fn shown(text: &str) -> String {
+    let digits = Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").unwrap();
+        digits
+    });
+    digits.chars().take(SHOWN_DIGITS).collect()
+}
+
+fn metadata(refused: &Status, name: &str) -> String {
+    refused.get_details_error_info().and_then(|info| info.metadata.get(name).cloned()).unwrap_or_default()
+}
+
+/// The only link of the merchant.
+fn link_of(merchant: &Merchant) -> &Link {
+    assert_eq!(merchant.links.len(), 1, "{merchant:?}");
+    &merchant.links[0]
+}
+
+/// The head of the merchant's only link.
+fn head_of(merchant: &Merchant) -> &TokenVersion {
+    link_of(merchant).head.as_ref().unwrap()
+}

@@ -20,8 +20,8 @@ Examples:
   strongroom attempt list --merchant shop-17 --wide       every try of a merchant, with reasons and all ids
   strongroom attempt list --state lost --json             which tries brought a token that nobody has
 
-An attempt in doubt is never repeated: it is judged at the time in JUDGED FROM at the earliest. `audit calls --attempt` shows what it
-sent. With --json each attempt is one line.";
+An attempt in doubt is never repeated: it is judged at the time in JUDGED FROM at the earliest.
+`audit calls --attempt` shows what it sent. With --json each attempt is one line.";
 
 /// The commands about attempts.
 #[derive(Debug, clap::Subcommand)]

@@ -43,8 +43,8 @@ Example:
   strongroom audit export trails.export
   strongroom audit verify --file trails.export --public-key audit.pub
 
-The file has every record as it was signed; verifying needs nothing but it and the public key. `audit verify --save` does both at
-once.";
+The file has every record as it was signed; verifying needs nothing but it and the public key.
+`audit verify --save` does both at once.";
 
 /// The commands about the audit.
 #[derive(Debug, clap::Subcommand)]

@@ -19,8 +19,8 @@ Examples:
                                                           what one attempt sent, and what came back
   strongroom audit calls --call /user --error-code 1011   which tokens the provider called revoked
 
-Requests are redacted before they are logged: what is not known to be harmless is \"[redacted]\". Old calls are removed after
-`retention.provider_calls`. With --json each call is one line.";
+Requests are redacted before they are logged: what is not known to be harmless is \"[redacted]\".
+Old calls are removed after `retention.provider_calls`. With --json each call is one line.";
 
 /// Which calls to list.
 #[derive(Debug, clap::Args)]

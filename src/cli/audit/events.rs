@@ -23,8 +23,8 @@ Examples:
   strongroom audit list --attempt att_0190f3c7111172228333444455556666 --wide
                                                           everything about one attempt, with all ids
 
-A view: PLACE says where the signed record stands, as trail:record.event; `audit verify` proves that nothing was altered. With --json
-each event is one line. Looking is recorded too.";
+A view: PLACE says where the signed record stands, as trail:record.event; `audit verify` proves
+that nothing was altered. With --json each event is one line. Looking is recorded too.";
 
 /// Which events to list.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! Strongroom: merchant onboarding and OAuth2 token vault.
 //!
 //! A platform's merchants are onboarded at a payment provider (WePay API v2), by their own consent or by a registration; the access
-//! tokens that come of it are kept, sealed and versioned, and handed to the internal services that may have them, and to nobody else. What nobody else does, and what every
-//! decision here serves: **minting a token is destructive**. Each `/oauth2/token` call revokes every earlier token of that
-//! (app, user), cannot be undone, and its answer can be lost.
+//! tokens that come of it are kept, sealed and versioned, and handed to the internal services that may have them, and to nobody else.
+//! What nobody else does, and what every decision here serves: **minting a token is destructive**. Each `/oauth2/token` call revokes
+//! every earlier token of that (app, user), cannot be undone, and its answer can be lost.
 //!
 //! # The map
 //!

@@ -164,7 +164,8 @@ async fn a_command_that_is_wrong_is_found() {
         let step = step(wrong).unwrap();
         assert!(shell.run(std::slice::from_ref(&step)).await.is_err(), "{wrong}");
     }
-    let right = ["strongroom names check ORD-2024-00012345    # refused", "strongroom names check \"Ada's Books\" > list"];
+    let right =
+        ["strongroom names check ORD-2024-00012345    # refused", "strongroom names check \"Ada's Books\" > list"];
     shell.run(&right.map(|right| step(right).unwrap())).await.unwrap();
     assert!(fs::read_to_string(shell.home.path().join("work/list")).unwrap().contains("accept"));
 }

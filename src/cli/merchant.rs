@@ -18,6 +18,8 @@ use crate::v1;
 use crate::v1::onboarding_service_client::OnboardingServiceClient;
 
 const CALLER: &str = "onboarding";
+/// Who decides about held links.
+const RESOLVER: &str = "admin";
 /// Largest page that the server gives.
 const PAGE_MAX: u32 = 100;
 /// Most merchants of one list: more is a report, not a look.
@@ -48,9 +50,9 @@ from standard input, so that it stands in no list of processes.";
 const RESOLVE_HELP: &str = "\
 Examples:
   strongroom merchant resolve lnk_0190f3c7111172228333444455556666 --activate \\
-      --reason 'called the merchant, ticket 4711' --as admin
+      --reason 'called the merchant, ticket 4711'
   strongroom merchant resolve lnk_0190f3c7111172228333444455556666 --close \\
-      --reason 'the link was forwarded to somebody else' --as admin
+      --reason 'the link was forwarded to somebody else'
 
 The link's id is in `merchant show`. A connection that serves another merchant too is always held:
 look at SHARED, and ask who that is, before you activate it.";
@@ -197,7 +199,8 @@ pub(crate) async fn run(command: MerchantCommand, global: &Global) -> Result<Ans
         MerchantCommand::Confirm(confirm) => confirm.value(&mut io::stdin().lock())?,
         _ => String::new(),
     };
-    let mut client = OnboardingServiceClient::new(global.connect(CALLER).await?);
+    let caller = if matches!(command, MerchantCommand::Resolve(_)) { RESOLVER } else { CALLER };
+    let mut client = OnboardingServiceClient::new(global.connect(caller).await?);
     match command {
         MerchantCommand::List(list) => {
             let (merchants, more) = fetch(&mut client, &list).await?;

@@ -268,11 +268,11 @@ fn versions_table(versions: &[v1::TokenVersion]) -> String {
         versions.iter().map(|version| {
             [
                 text::version(version.r#ref.as_ref()),
-                if version.head { "head" } else { ABSENT }.to_owned(),
+                place(version).to_owned(),
                 text::liveness(version.liveness),
                 or_absent(&version.evidence),
                 time_or_absent(version.evidence_time.as_ref()),
-                text::issued_kind(version.issued_kind),
+                kind(version),
                 or_absent(&version.cause),
                 time_or_absent(version.store_time.as_ref()),
                 time_or_absent(version.expire_time.as_ref()),
@@ -280,6 +280,23 @@ fn versions_table(versions: &[v1::TokenVersion]) -> String {
             ]
         }),
     )
+}
+
+/// Whether readers get it, or may get it once it is known whether the head lives.
+const fn place(version: &v1::TokenVersion) -> &'static str {
+    match (version.head, version.candidate) {
+        (true, _) => "head",
+        (false, true) => "candidate",
+        (false, false) => ABSENT,
+    }
+}
+
+/// What the version is by now: what was issued as temporary is permanent once its person has confirmed.
+fn kind(version: &v1::TokenVersion) -> String {
+    match version.issued_kind() {
+        v1::IssuedKind::Temporary if version.permanent => "permanent, was temporary".to_owned(),
+        _ => text::issued_kind(version.issued_kind),
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::name::Subject;
 
 pub use opening::OpeningState;
 
-/// Where an account stands at the provider (`docs/provider.md`, accounts).
+/// Where an account stands at the provider (`docs/provider.md` §8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AccountState {
     /// Made with a temporary token; its owner has not confirmed. It can take money, within limits.
@@ -108,7 +108,7 @@ pub struct ProviderAccount {
 }
 
 /// Where a new account is, and with it its currency. The provider has more, but only on request
-/// (`docs/provider.md`, accounts).
+/// (`docs/provider.md` §8).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Country {
     /// The United States: US dollars.

@@ -16,7 +16,7 @@ use crate::service::error::{Error, Kind, Result};
 use crate::service::{Services, tokens};
 use crate::store::{MerchantKey, Observed};
 
-/// The provider's throttle counts windows of ten seconds (`docs/provider.md`, throttling).
+/// The provider's throttle counts windows of ten seconds (`docs/provider.md` §2).
 const THROTTLE_WINDOW: Duration = Duration::from_secs(10);
 /// The number of an account that was deleted.
 const DELETED: &str = "3003";

@@ -20,13 +20,14 @@ use url::Url;
 
 use crate::config::{Config, Confirmation, Database, Retention};
 use crate::domain::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::domain::secret::ClientSecret;
+use crate::domain::name::ProviderAccountId;
+use crate::domain::secret::{AccessToken, ClientSecret};
 use crate::domain::token::Capabilities;
 use crate::grpc::auth::SpiffeCallers;
 use crate::grpc::listener::{Anyone, Incoming, Limits, Rejections, Tls, TlsFiles};
 use crate::policy::SharedPolicy;
 use crate::provider::{CAPABILITIES, Client, Credentials, Endpoints};
-use crate::service::{Auditor, CALL_QUEUE_MAX, CallLog, Parts, Services, Settings, keep_pruning};
+use crate::service::{AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Parts, Services, Settings, keep_pruning};
 use crate::store::{Store, StoreKeys};
 use crate::vault::{Keyring, Vault};
 use crate::{grpc, http, service};
@@ -151,6 +152,7 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         SharedPolicy::load(&config.policy_file).map_err(|faults| unusable("policy", &config.policy_file, faults))?;
     let policy = Arc::new(policy);
     let (logged, calls) = mpsc::channel(CALL_QUEUE_MAX);
+    let app_owner = app_owner(config)?;
     let provider = provider(config)?.with_log(Arc::clone(&around.clock), logged);
     let tls = tls(config, &around.clock)?;
     let keys = StoreKeys {
@@ -206,6 +208,9 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         http::Readiness { services: services.clone(), serving: serving.subscribe(), clock: Arc::clone(&around.clock) };
     servers.spawn(serve_ops(listeners.ops, readiness, stop.clone()));
     servers.spawn(judge(services.clone(), stop.clone()));
+    if let Some(owner) = app_owner {
+        servers.spawn(adopt(services.clone(), owner, stop.clone()));
+    }
     servers.spawn(prune(Arc::clone(&store), Arc::clone(&around.clock), config.retention, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
     serving.send_replace(true);
@@ -298,6 +303,13 @@ async fn prune(store: Arc<Store>, clock: Arc<dyn Clock>, retention: Retention, s
     }
 }
 
+async fn adopt(services: Services, owner: AppOwner, stop: CancellationToken) {
+    tokio::select! {
+        () = services.adopt_app_owner(&owner) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 async fn record_rejections(
     services: Services,
     mut rejected: mpsc::Receiver<grpc::listener::Rejection>,
@@ -330,6 +342,17 @@ fn provider(config: &Config) -> Result<Client, StartError> {
     Ok(Client::new(endpoints, credentials, &config.timing)?)
 }
 
+fn app_owner(config: &Config) -> Result<Option<AppOwner>, StartError> {
+    let Some(owner) = &config.app_owner else { return Ok(None) };
+    let unreadable = |fault: String| unusable("app owner's token", &owner.token_file, fault);
+    let text = std::fs::read_to_string(&owner.token_file).map_err(|fault| unreadable(fault.kind().to_string()))?;
+    let account = owner.account_id.as_deref().map(ProviderAccountId::parse).transpose();
+    Ok(Some(AppOwner {
+        token: AccessToken::new(text.trim_end().to_owned()),
+        account: account.map_err(|fault| unreadable(fault.to_string()))?,
+    }))
+}
+
 fn ui_origin(config: &Config) -> Result<String, StartError> {
     let ui = match &config.provider {
         None => Endpoints::of(config.environment)?.ui,
@@ -360,6 +383,7 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
             Confirmation::Always => service::Confirmation::Always,
             Confirmation::EmailMatch => service::Confirmation::EmailMatch,
         },
+        has_app_owner: config.app_owner.is_some(),
     })
 }
 

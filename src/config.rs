@@ -44,6 +44,8 @@ const KEYS: &[&str] = &[
     "keyring_file",
     "policy_file",
     "trust_domains",
+    "app_owner.token_file",
+    "app_owner.account_id",
     "time_scale",
     "provider.api",
     "provider.ui",
@@ -90,6 +92,8 @@ pub struct Config {
     pub policy_file: PathBuf,
     /// Trust domains whose workloads may call.
     pub trust_domains: Vec<String>,
+    /// The provider user to whom our app belongs, if probes are to use its token.
+    pub app_owner: Option<AppOwnerConfig>,
     /// A sandbox in the place of the provider. To be printed at start.
     pub provider: Option<ProviderOverride>,
     /// What every duration is divided by; 1 without a sandbox. To be printed at start when above 1.
@@ -130,6 +134,15 @@ impl Default for Retention {
     fn default() -> Self {
         Self { provider_calls: RETENTION_OF_CALLS }
     }
+}
+
+/// The provider user to whom our app belongs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppOwnerConfig {
+    /// File with its token, as the provider's dashboard shows it.
+    pub token_file: PathBuf,
+    /// The provider's id of its own payment account.
+    pub account_id: Option<String>,
 }
 
 /// A sandbox in the place of the provider: loopback base URLs that end in `/v2`.
@@ -237,6 +250,7 @@ impl Config {
         let environment = reader.required("environment", check::environment);
         let client_id = reader.required("client_id", check::client_id);
         let client_secret_file = reader.required("client_secret_file", check::secret_file);
+        let app_owner = app_owner(reader);
         let keyring_file = reader.required("keyring_file", check::secret_file);
         let policy_file = reader.required("policy_file", check::plain_file);
         let trust_domains = reader.list("trust_domains", LIST_MAX, check::trust_domain);
@@ -267,6 +281,7 @@ impl Config {
             client_id: client_id?,
             client_secret_file: client_secret_file?,
             keyring_file: keyring_file?,
+            app_owner: app_owner?,
             policy_file: policy_file?,
             trust_domains: trust_domains?,
             provider: provider?,
@@ -357,6 +372,19 @@ impl Config {
             }
             taken.push(address);
         }
+    }
+}
+
+/// `Some(None)` when there is none. An account without the token that owns it says nothing.
+fn app_owner(reader: &mut Reader<'_>) -> Option<Option<AppOwnerConfig>> {
+    let token_file = reader.optional("app_owner.token_file", check::secret_file)?;
+    let account_id = reader.optional("app_owner.account_id", check::provider_id)?;
+    match (token_file, account_id) {
+        (None, Some(_)) => {
+            reader.fault("app_owner.token_file", "is missing", "set it, or remove app_owner.account_id");
+            None
+        }
+        (token_file, account_id) => Some(token_file.map(|token_file| AppOwnerConfig { token_file, account_id })),
     }
 }
 

@@ -48,6 +48,7 @@
 //! | `tokens` | handing out tokens, and what callers report about them |
 //! | `audit`, `doorman` | the read trail's writer, and what keeps knocking from filling it |
 //! | `events`, `export`, `attempts`, `calls`, `access` | looking through events, trails, attempts, provider calls, grants |
+//! | `owner` | imports the app owner's token, the control of probes |
 //! | `notices` | addresses for the provider's notices; *these are kept, nothing acts on them yet* |
 //!
 //! # Invariants of the mint protocol
@@ -69,20 +70,21 @@
 //!   resend. The database allows at most one attempt per merchant, per known connection and per e-mail address to be registered, that
 //!   is received, armed or in doubt.
 //! * **M4** An unknown outcome is a state (`in_doubt`), not an error: never retried; resolved by quiescence and probing. An exchange is
-//!   judged when its code can do nothing more, 630 s after the callback. A registration cannot be looked for: 80 s after it was armed
-//!   it is `lost`, and the way on is a consent, or another registration. A registered token whose user has a head that is not dead
-//!   does not displace it: it waits as a *candidate*, the head is suspect, and a probe decides. The head lives: the candidate is passed
-//!   over; it is dead: the candidate is promoted. No head is called live while an attempt that could hit it is armed or in doubt.
-//!   *Not built yet: keeping a late answer; none can arrive in one process that waits longer than the provider works. While an
-//!   attempt is armed its head keeps what was known before, until something new is learnt.*
+//!   judged when its code can do nothing more, 630 s after the callback. A registration cannot be looked for: 80 s after it was armed it
+//!   is `lost`, and the way on is a consent, or another registration. A registered token whose user has a head that is not dead does not
+//!   displace it: it waits as a *candidate*, the head is suspect, and a probe decides. The head lives: the candidate is passed over; it
+//!   is dead: the candidate is promoted. No mint is let through while one waits: it could be the one that lives. No head is called live
+//!   while an attempt that could hit it is armed or in doubt. *Not built yet: keeping a late answer; none can arrive in one process that
+//!   waits longer than the provider works. While an attempt is armed its head keeps what was known before, until something new is
+//!   learnt.*
 //! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is
 //!   exchanged; the code itself is never stored.
-//! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered sensibly in
-//!   between (another live connection's token, else a second kind of call). `suspect`, and a probe of `/user`, single flight: 1006,
-//!   1002 with a token sent, 3002, 4002, 5002, 6002, 7001, 401 without a code, the wrong-environment text, a caller's report. 1010 on
-//!   the probe: `insufficient_scope`. Transient and unknown answers change nothing. 1001 is never about tokens. That a temporary token
-//!   became permanent takes evidence too: its user was seen pending and then registered, the provider called it approved, or it
-//!   outlived its end ([`domain::token::is_confirmed`]).
+//! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered
+//!   sensibly in between (another live connection's token, the app owner's where it was imported, else a second kind of call).
+//!   `suspect`, and a probe of `/user`, single flight: 1006, 1002 with a token sent, 3002, 4002, 5002, 6002, 7001, 401 without a code,
+//!   the wrong-environment text, a caller's report. 1010 on the probe: `insufficient_scope`. Transient and unknown answers change
+//!   nothing. 1001 is never about tokens. That a temporary token became permanent takes evidence too: its user was seen pending and then
+//!   registered, the provider called it approved, or it outlived its end ([`domain::token::is_confirmed`]).
 //! * **M7** The exchange runs in a task of its own: a cancelled or short-deadlined call shortens the caller's wait, never the work. So
 //!   do registrations, the opening of accounts, and probes.
 //!
@@ -142,6 +144,15 @@
 //! associated data), and hands the read event to the writer of this run's read trail ([`service::Auditor`]), which commits what has
 //! gathered as one signed record. Only then does the reply leave. A denial takes the same way. If the record cannot be written,
 //! nothing is released.
+//!
+//! # Walkthrough: an account is made
+//!
+//! `CreateAccount` ([`service::Services::create_account`]) judges the name ([`domain::statement`]), opens the stored token as a read
+//! would, and notes the account: its id is the reference id that the provider keeps. Then, in a task, the account is marked as sent,
+//! the create is sent once, and what came of it is noted ([`domain::account::opening`] has the steps). When the answer is lost the
+//! account is looked for by its reference id: found, it is answered as if nothing had happened. Not found, it could still come
+//! about, so it stays in doubt (`ACCOUNT_UNRESOLVED`) until 80 s after it was sent; only a look after that lets the same request send
+//! again. No way leads from here to a mint: `tests/rules.rs` holds that.
 //!
 //! # Walkthrough: a crash in mid-exchange
 //!

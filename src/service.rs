@@ -21,6 +21,7 @@ mod mint;
 mod newcomers;
 mod notices;
 mod onboarding;
+mod owner;
 mod probe;
 mod recovery;
 mod registration;
@@ -66,6 +67,7 @@ pub use export::Piece;
 pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAction, TemporaryLife};
 pub use notices::Noticed;
 pub use onboarding::{AuthorizationRequest, InvitationView, Invited, Pressed};
+pub use owner::AppOwner;
 pub use probe::Probes;
 pub use registration::{Registrant, RegistrationRequest};
 pub use sharing::LinkRequest;
@@ -102,6 +104,8 @@ pub struct Settings {
     pub return_urls: Vec<Url>,
     /// When a held link may be activated without ConfirmConnection.
     pub confirmation: Confirmation,
+    /// Whether the app owner's token is at hand: without it, what was once imported says nothing.
+    pub has_app_owner: bool,
 }
 
 /// All that the service stands on.

@@ -96,6 +96,9 @@ pub struct Create {
     /// What the account is for, in one line.
     #[arg(long, value_name = "TEXT")]
     description: String,
+    /// The name that the merchant does business under: if NAME is refused, the suggestion may be made of it. Not kept.
+    #[arg(long, value_name = "NAME")]
+    dba: Option<String>,
     /// Whose money it is.
     #[arg(long, value_enum, value_name = "KIND", default_value = "personal")]
     kind: Kind,
@@ -266,6 +269,7 @@ impl Create {
             description: self.description,
             kind: v1::AccountKind::from(self.kind).into(),
             country: self.country,
+            dba: self.dba.unwrap_or_default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use url::{Host, Url};
 use super::read::Complaint;
 use super::{Confirmation, Database, LogFormat, TIME_SCALE_MAX};
 use crate::domain::app::Environment;
-use crate::domain::name::{CallerId, DisplayName, SUBJECT_BYTES_MAX, URI_BYTES_MAX};
+use crate::domain::name::{CallerId, DisplayName, ProviderAccountId, SUBJECT_BYTES_MAX, URI_BYTES_MAX};
 
 /// Longest filter of the log.
 const LOG_FILTER_BYTES_MAX: usize = 1024;
@@ -33,6 +33,13 @@ pub(super) fn client_id(text: &str) -> Checked<String> {
         return complain("must be 1 to 64 visible ASCII characters", "copy it from the provider's app page");
     }
     Ok(text.to_owned())
+}
+
+pub(super) fn provider_id(text: &str) -> Checked<String> {
+    match ProviderAccountId::parse(text) {
+        Ok(id) => Ok(id.to_string()),
+        Err(fault) => complain(fault.rule, "copy it from the provider's account page"),
+    }
 }
 
 pub(super) fn platform_name(text: &str) -> Checked<String> {

@@ -14,7 +14,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["client_secret", "keyring", "grpc.key", "public.key"] {
+        for name in ["client_secret", "keyring", "grpc.key", "public.key", "app_owner_token"] {
             write(&dir.path().join(name), 0o600);
         }
         for name in ["policy.toml", "grpc.crt", "callers.crt", "public.crt"] {
@@ -75,6 +75,9 @@ fn the_example_is_a_valid_configuration_and_names_every_key() {
     let full = Config::load(&NO_SOURCE, Some(&text)).unwrap();
     assert_eq!(full.timing, Timing::default());
     assert_eq!(full.retention, Retention::default());
+    let account_id = Some("3800000002".to_owned());
+    let token_file = place.path("app_owner_token");
+    assert_eq!((config.app_owner, full.app_owner), (None, Some(AppOwnerConfig { token_file, account_id })));
     assert_eq!(full.provider.unwrap().api, "http://127.0.0.1:9000/v2");
     for key in KEYS {
         let name = key.rsplit('.').next().unwrap();
@@ -222,6 +225,7 @@ fn every_bad_value_is_refused_with_its_own_fault() {
         (DURATION, "10", "must be a duration".into()),
         (DURATION, "-10s", "must be a duration".into()),
         ("retention.provider_calls", "23h", "must be at least 86400s".into()),
+        ("app_owner.account_id", "38 00", "must be 1 to 64 visible ASCII characters".into()),
         ("retention.provider_calls", "3651d", "must be at most 315360000s".into()),
         ("retention.provider_calls", "for ever", "must be a duration".into()),
         ("timing.mint_deadline", "69999ms", "must be at least 70s".into()),

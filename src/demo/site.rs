@@ -13,8 +13,8 @@ use super::dev_json::{CallerJson, DevJson, GrpcJson, SandboxJson};
 use super::files::{make_private_dir, write_private};
 use crate::app::{self, Listeners, Running, StartError, Surroundings};
 use crate::config::{
-    Config, Confirmation, Database, GrpcConfig, LogConfig, LogFormat, OpsConfig, ProviderOverride, PublicConfig,
-    Retention,
+    AppOwnerConfig, Config, Confirmation, Database, GrpcConfig, LogConfig, LogFormat, OpsConfig, ProviderOverride,
+    PublicConfig, Retention,
 };
 use crate::domain::ambient::{AdjustableClock, Entropy, SystemEntropy};
 use crate::domain::app::Environment;
@@ -42,12 +42,14 @@ pub struct SiteOptions {
     pub token_revokes: bool,
     /// Whether the product knows that a mint revokes.
     pub mint_revokes: bool,
+    /// Whether the product has the app owner's token.
+    pub has_app_owner: bool,
 }
 
 impl SiteOptions {
     /// A site as it should be.
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, grants: None, token_revokes: true, mint_revokes: true }
+        Self { dir, grants: None, token_revokes: true, mint_revokes: true, has_app_owner: true }
     }
 }
 
@@ -129,7 +131,8 @@ impl Site {
         let mut around = Surroundings::new(Arc::<AdjustableClock>::clone(&clock), entropy);
         around.capabilities.mint_revokes = options.mint_revokes;
         furnish(&product, &options, &sandbox, &around)?;
-        let config = config(&product, &sandbox, &listeners)?;
+        let mut config = config(&product, &sandbox, &listeners)?;
+        config.app_owner = config.app_owner.filter(|_| options.has_app_owner);
         let dev = dev_json(&dir, &config, &sandbox);
         let running = app::start(&config, &around, listeners).await?;
         let path = dir.join("dev.json");
@@ -214,6 +217,7 @@ fn furnish(product: &Path, options: &SiteOptions, sandbox: &Sandbox, around: &Su
     if options.grants.is_some() || !grants.exists() {
         write_private(&grants, options.grants.as_deref().unwrap_or(GRANTS).as_bytes())?;
     }
+    write_private(&product.join("app_owner_token"), sandbox.app_owner_token().as_bytes())?;
     write_private(&product.join("client_secret"), sandbox.endpoints().client_secret.as_bytes())
 }
 
@@ -236,6 +240,10 @@ fn config(product: &Path, sandbox: &Sandbox, listeners: &Listeners) -> Result<Co
         keyring_file: product.join("keyring.json"),
         policy_file: product.join("grants.toml"),
         trust_domains: vec![TRUST_DOMAIN.to_owned()],
+        app_owner: Some(AppOwnerConfig {
+            token_file: product.join("app_owner_token"),
+            account_id: Some(sandbox.app_owner_account_id().to_string()),
+        }),
         provider: Some(ProviderOverride { api: endpoints.api.clone(), ui: endpoints.ui.clone() }),
         time_scale: 1,
         database: Database::Sqlite(product.join("strongroom.db")),

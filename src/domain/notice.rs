@@ -32,7 +32,7 @@ impl NoticeKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// The parameter in which a notice names its object (`docs/provider.md` §9).
+    /// The parameter in which a notice names its object (`docs/provider.md` §10).
     pub const fn parameter(self) -> &'static str {
         match self {
             Self::User => "user_id",

@@ -25,7 +25,7 @@ impl AccountService for Accounts {
         let request = request.into_inner();
         let work = async {
             let name = name(&request.name)?;
-            let dba = given(&request.dba, DisplayName::parse).map_err(|fault| FieldError::new("dba", fault.rule))?;
+            let dba = dba(&request.dba)?;
             self.0.services.check_account_name(&call, name, dba.as_ref().map(DisplayName::as_str)).await
         };
         let judgement = self.0.read(&call, work).await?;
@@ -108,12 +108,13 @@ fn order(request: &v1::CreateAccountRequest) -> Result<AccountOrder, Error> {
     let mut keep = |fault: FieldError| faults.push(fault);
     let request_id = RequestId::parse(&request.request_id).map_err(&mut keep).ok();
     let name = name(&request.name).map_err(&mut keep).ok();
+    let dba = dba(&request.dba).map_err(&mut keep).ok();
     let description = Description::parse(&request.description).map_err(&mut keep).ok();
     let kind = kind(request.kind).map_err(&mut keep).ok();
     let country = country(&request.country).map_err(&mut keep).ok();
-    match (request_id, name, description, kind, country) {
-        (Some(request_id), Some(name), Some(description), Some(kind), Some(country)) => {
-            Ok(AccountOrder { request_id, merchant, name: name.to_owned(), description, kind, country })
+    match (request_id, name, dba, description, kind, country) {
+        (Some(request_id), Some(name), Some(dba), Some(description), Some(kind), Some(country)) => {
+            Ok(AccountOrder { request_id, merchant, name: name.to_owned(), dba, description, kind, country })
         }
         _ => Err(Error::invalid(faults)),
     }
@@ -137,6 +138,10 @@ fn name(text: &str) -> Result<&str, FieldError> {
         return Err(FieldError::new("name", format!("must be at most {NAME_BYTES_MAX} bytes")));
     }
     Ok(text)
+}
+
+fn dba(text: &str) -> Result<Option<DisplayName>, FieldError> {
+    given(text, DisplayName::parse).map_err(|fault| FieldError::new("dba", fault.rule))
 }
 
 fn kind(number: i32) -> Result<AccountKind, FieldError> {

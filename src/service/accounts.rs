@@ -13,7 +13,7 @@ use super::{Call, Permitted, Services};
 use crate::domain::account::{Account, AccountKind, AccountState, Country, OpeningState, ProviderAccount};
 use crate::domain::id::{AccountId, MerchantId};
 use crate::domain::merchant::Merchant;
-use crate::domain::name::{Description, FieldError, ProviderAccountId, RequestId};
+use crate::domain::name::{Description, DisplayName, FieldError, ProviderAccountId, RequestId};
 use crate::domain::statement::{Judgement, Platform, Verdict, judge};
 use crate::domain::trail::{Act, EventKind};
 use crate::policy::{Action, CreateAccount, ReadAccount, Resource, UpdateAccount};
@@ -43,6 +43,8 @@ pub struct AccountOrder {
     pub merchant: MerchantKey,
     /// What a statement shows; judged here.
     pub name: String,
+    /// What the merchant does business under: for a suggestion, not kept.
+    pub dba: Option<DisplayName>,
     /// What it is for.
     pub description: Description,
     /// Whose money it is.
@@ -142,7 +144,7 @@ impl Services {
         request: &Request,
         act: &Act,
     ) -> Result<AccountId> {
-        self.expect_good_name(&wanted.name, Some(merchant.id)).await?;
+        expect_good_name(&wanted.name, wanted.dba.as_ref())?;
         let bearer = self.bearer_for(merchant.id).await?;
         let id = AccountId::generate(&*self.parts.clock, &*self.parts.entropy);
         let now = self.now();
@@ -175,25 +177,6 @@ impl Services {
             }
             Err(failed) => Err(failed.into()),
         }
-    }
-
-    async fn expect_good_name(&self, name: &str, merchant: Option<MerchantId>) -> Result<()> {
-        let private = match merchant {
-            Some(merchant) => self.private(merchant).await?,
-            None => None,
-        };
-        let dba = private.as_ref().and_then(|private| private.expose("display_name"));
-        let judgement = judge(name, dba, &Platform::default());
-        if judgement.verdict != Verdict::Refuse {
-            return Ok(());
-        }
-        let codes: Vec<&str> = judgement.reasons.iter().map(|reason| reason.code()).collect();
-        let rules = judgement.reasons.iter().map(|reason| FieldError::new("name", reason.text())).collect();
-        let mut error = Error::new(Kind::NameRefused).with("reasons", codes.join(",")).about_fields(rules);
-        if let Some(suggestion) = judgement.suggestions.first() {
-            error = error.with("suggestion", suggestion);
-        }
-        Err(error)
     }
 
     /// One account as it was last seen, or, to `refresh`, as the provider says it is now.
@@ -273,7 +256,7 @@ impl Services {
             Earlier::None => {}
         }
         if let Some(name) = &wanted.name {
-            self.expect_good_name(name, account.merchant).await?;
+            expect_good_name(name, None)?;
         }
         if !account.is_open() {
             return Err(not_open(&account));
@@ -313,7 +296,7 @@ impl Services {
                 }
                 let unknown = Error::new(Kind::ProviderOutcomeUnknown)
                     .with("account_id", id)
-                    .retry_after(self.parts.timing.call_quiescence)
+                    .retry_after(self.parts.timing.recovery_interval)
                     .because(failed.to_string());
                 match client.account(&bearer.token, provider_id(&account)?).await {
                     Ok(said) if shows(&said) => said,
@@ -359,6 +342,22 @@ impl Services {
     async fn account_row(&self, id: AccountId) -> Result<Account> {
         self.parts.store.account(id).await?.ok_or_else(|| Error::internal("an account is gone"))
     }
+}
+
+/// Refuses a name that payers would not know. What the merchant is called on our pages is personal data, so that no suggestion is
+/// made of it.
+fn expect_good_name(name: &str, dba: Option<&DisplayName>) -> Result<()> {
+    let judgement = judge(name, dba.map(DisplayName::as_str), &Platform::default());
+    if judgement.verdict != Verdict::Refuse {
+        return Ok(());
+    }
+    let codes: Vec<&str> = judgement.reasons.iter().map(|reason| reason.code()).collect();
+    let rules = judgement.reasons.iter().map(|reason| FieldError::new("name", reason.text())).collect();
+    let error = Error::new(Kind::NameRefused).with("reasons", codes.join(",")).about_fields(rules);
+    Err(match judgement.suggestions.first() {
+        Some(suggestion) => error.with("suggestion", suggestion),
+        None => error,
+    })
 }
 
 /// The account cannot be used at the provider.

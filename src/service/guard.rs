@@ -28,6 +28,9 @@ impl Services {
         act: &Act,
     ) -> Result<Verdict> {
         let store = &self.parts.store;
+        if may_probe {
+            self.judge_candidates_of(merchant, act).await?;
+        }
         let seen = store.seen_heads(merchant).await?;
         let other_attempt_open = store.open_attempt_of(merchant).await?.is_some_and(|open| Some(open.id) != own);
         if other_attempt_open {
@@ -35,11 +38,25 @@ impl Services {
         }
         for connection in self.own_connections(merchant).await? {
             let Some(head) = store.head(connection).await? else { continue };
+            let waits = seen.iter().any(|seen| seen.connection == connection && seen.candidates > 0);
+            if may_probe && waits {
+                return Ok(Verdict::Refused(Refusal::LivenessUnknown, Some(Box::new(head))));
+            }
             if let Some(refusal) = self.ask(&head, wish, leave, may_probe, act).await? {
                 return Ok(Verdict::Refused(refusal.0, Some(Box::new(refusal.1))));
             }
         }
         Ok(Verdict::Go(seen))
+    }
+
+    /// A token that waits beside a head may be the one that lives: a mint decided on the head alone could revoke it.
+    async fn judge_candidates_of(&self, merchant: MerchantId, act: &Act) -> Result<()> {
+        for seen in self.parts.store.seen_heads(merchant).await? {
+            if seen.candidates > 0 {
+                self.judge_candidate(seen.connection, act).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The connections whose token could be this merchant's: the active one, and held ones that serve nobody else. What a shared

@@ -9,6 +9,7 @@ use super::Services;
 use super::error::{Error, Kind, Result};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{ConnectionId, TokenVersion};
+use crate::domain::merchant::{Connection, Role};
 use crate::domain::name::Subject;
 use crate::domain::provider_call::About;
 use crate::domain::secret::AccessToken;
@@ -100,7 +101,7 @@ impl Services {
         {
             return Ok(Probed { finding: found.finding, version: head, user: None });
         }
-        let subject = self.subject_of(connection).await?;
+        let subject = self.known(connection).await?.subject;
         let token = self.open_token(&head, &subject).await?;
         let Observation { asked_at, finding, liveness, user } = self.find(connection, &subject, &token).await?;
         let version = match liveness {
@@ -164,19 +165,22 @@ impl Services {
     }
 
     /// Whether the provider answers sensibly right now: another connection's token that was live lately is accepted. Where there are
-    /// too few others to tell an outage from their own deaths, a second kind of call will do.
+    /// too few others to tell an outage from their own deaths, a second kind of call will do; not where the app owner's token stands in
+    /// for them, whose word is better.
     async fn control(&self, connection: ConnectionId) -> Result<bool> {
         let others = self.parts.store.live_connections_other_than(connection, CONTROLS_MAX).await?;
+        let mut owner_spoke = false;
         for other in &others {
             let Some(head) = self.parts.store.head(*other).await? else { continue };
-            let subject = self.subject_of(*other).await?;
-            let token = self.open_token(&head, &subject).await?;
-            if matches!(self.word(*other, &subject, &token).await, Word::Alive(_)) {
+            let known = self.known(*other).await?;
+            let token = self.open_token(&head, &known.subject).await?;
+            if matches!(self.word(*other, &known.subject, &token).await, Word::Alive(_)) {
                 return Ok(true);
             }
+            owner_spoke |= self.parts.settings.has_app_owner && known.role == Role::AppOwner;
         }
         let too_few = u32::try_from(others.len()).is_ok_and(|others| others < CONTROLS_MAX);
-        Ok(too_few && self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))
+        Ok(too_few && !owner_spoke && self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))
     }
 
     /// What is kept of the user behind a token: no personal data.
@@ -189,9 +193,9 @@ impl Services {
         SeenUser { standing, email_index: user.email.as_ref().map(|email| self.email_index(email)) }
     }
 
-    async fn subject_of(&self, connection: ConnectionId) -> Result<Subject> {
+    async fn known(&self, connection: ConnectionId) -> Result<Connection> {
         let connection = self.parts.store.connection(connection).await?;
-        connection.map(|connection| connection.subject).ok_or_else(|| Error::internal("the connection is gone"))
+        connection.ok_or_else(|| Error::internal("the connection is gone"))
     }
 
     async fn open_token(&self, head: &Version, subject: &Subject) -> Result<AccessToken> {

@@ -300,6 +300,55 @@ impl Store {
         })
     }
 
+    /// Takes over an account that somebody else opened, which serves no merchant. Nothing changes when it is known already.
+    ///
+    /// # Errors
+    /// As every write of the database.
+    pub async fn adopt_account(
+        &self,
+        app: AppId,
+        connection: ConnectionId,
+        said: &ProviderAccount,
+        act: &Act,
+    ) -> Result<()> {
+        let id = AccountId::generate(&*self.clock, &*self.entropy);
+        transaction!(self, "adopt_account", tx => {
+            let now = tx.now();
+            let known: Option<AccountRow> = on_tx!(tx, conn => sqlx::query_as(BY_PROVIDER_ID)
+                .bind(&app.as_bytes()[..])
+                .bind(said.id.as_str())
+                .fetch_optional(conn)
+                .await)?;
+            if known.is_some() {
+                return Ok(((), Vec::new()));
+            }
+            let nothing = Account {
+                id,
+                app,
+                connection,
+                merchant: None,
+                reference_id: said.reference_id.clone(),
+                provider_id: None,
+                opening: OpeningState::Requested,
+                name: String::new(),
+                description: String::new(),
+                kind: None,
+                country: String::new(),
+                currency: String::new(),
+                seen: None,
+                refusal: None,
+                sends: 0,
+                sent_at: None,
+                created_at: now,
+                changed_at: now,
+            };
+            let account = seen(&nothing, said, now);
+            self.insert_account(tx, &account).await?;
+            let event = about(act.event(EventKind::AccountChanged, now), &account).reason("imported");
+            Ok(((), vec![event]))
+        })
+    }
+
     async fn write_seen(&self, tx: &mut Tx<'_>, before: &Account, next: &Account) -> Result<()> {
         let mac = self.account_tag(next);
         let seen = next.seen.as_ref().ok_or(Error::Corrupt("what was seen of an account"))?;

@@ -31,7 +31,8 @@ const CLAIM: &str = "INSERT INTO attempts (id, app_id, kind, merchant_id, connec
 const MOVE: &str = "UPDATE attempts SET state = $1, reason = $2, changed_at_us = $3, \
                     armed_at_us = COALESCE($4, armed_at_us), judge_at_us = $5, settled_at_us = $6 \
                     WHERE id = $7 AND state = $8 RETURNING id";
-const HEADS_OF_MERCHANT: &str = "SELECT l.id, l.row_version, c.id AS connection_id, c.head_version \
+const HEADS_OF_MERCHANT: &str = "SELECT l.id, l.row_version, c.id AS connection_id, c.head_version, \
+     (SELECT COUNT(*) FROM token_versions v WHERE v.connection_id = c.id AND v.candidate = 1) AS candidates \
      FROM links l JOIN connections c ON c.id = l.connection_id \
      WHERE l.merchant_id = $1 AND l.state <> 'closed' ORDER BY l.id";
 const SUSPECT: &str = "UPDATE token_versions SET liveness = 'suspect', evidence = 'in_doubt', evidence_at_us = $1 \
@@ -91,6 +92,8 @@ pub struct SeenHead {
     pub connection: ConnectionId,
     /// The head, 0 when the connection has no token yet.
     pub head_version: i64,
+    /// How many versions wait to be judged beside the head: a mint could revoke them, too.
+    pub candidates: i64,
 }
 
 #[derive(FromRow)]
@@ -115,6 +118,7 @@ struct SeenRow {
     row_version: i64,
     connection_id: Vec<u8>,
     head_version: i64,
+    candidates: i64,
 }
 
 impl Store {
@@ -391,6 +395,7 @@ impl SeenRow {
             row_version: self.row_version,
             connection: ConnectionId::from_bytes(blob(&self.connection_id, "connection id")?),
             head_version: self.head_version,
+            candidates: self.candidates,
         })
     }
 }

@@ -26,6 +26,7 @@ pub(in crate::store) const STATEMENTS: &[&str] = &[
     HEAD_OF_EXTERNAL_ID,
     HEADS_OF_SUBJECT,
     VERSION,
+    WITH_FINGERPRINT,
     SECRET,
     VERSIONS,
     HEAD,
@@ -69,6 +70,7 @@ const HEAD: &str = concat!(
     version_columns!(),
     "WHERE connection_id = $1 AND version = (SELECT head_version FROM connections WHERE id = $1)"
 );
+const WITH_FINGERPRINT: &str = concat!(version_columns!(), "WHERE fingerprint = $1 ORDER BY stored_at_us LIMIT 1");
 const SECRET: &str = "SELECT epoch, salt, ciphertext FROM token_secrets WHERE connection_id = $1 AND version = $2";
 const KEYS_AFTER: &str = "SELECT connection_id, version FROM token_versions \
                           WHERE connection_id > $1 OR (connection_id = $1 AND version > $2) \
@@ -186,6 +188,18 @@ impl Store {
     /// [`Error::Corrupt`] when the row does not belong to its MAC.
     pub async fn head(&self, connection: ConnectionId) -> Result<Option<Version>> {
         let row: Option<VersionRow> = on_db!(read self, pool => sqlx::query_as(HEAD).bind(&connection.as_bytes()[..]).fetch_optional(pool).await)?;
+        row.map(|row| self.check_version(row)).transpose()
+    }
+
+    /// The version whose token has this fingerprint.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the row does not belong to its MAC.
+    pub async fn version_with(&self, fingerprint: &[u8; 16]) -> Result<Option<Version>> {
+        let row: Option<VersionRow> = on_db!(read self, pool => sqlx::query_as(WITH_FINGERPRINT)
+            .bind(&fingerprint[..])
+            .fetch_optional(pool)
+            .await)?;
         row.map(|row| self.check_version(row)).transpose()
     }
 

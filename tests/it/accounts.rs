@@ -2,6 +2,7 @@
 
 mod lost;
 mod notices;
+mod shell;
 
 use serde_json::json;
 use strongroom::domain::trail::EventKind;
@@ -29,6 +30,7 @@ impl TestApp {
             description: "second-hand books".to_owned(),
             kind: AccountKind::Business.into(),
             country: String::new(),
+            dba: String::new(),
         }
     }
 
@@ -96,6 +98,11 @@ async fn a_name_that_payers_would_not_know_is_refused_with_one_that_passes() {
         let violations = refused.get_details_bad_request().unwrap().field_violations;
         assert!(violations.iter().all(|violation| violation.field == "name" && !violation.description.is_empty()));
     }
+    let order = app.account_order(&shop, "ORD-2024-00012345");
+    let refused = app.create_account(&order).await.unwrap_err();
+    assert_eq!(metadata(&refused, "suggestion"), "", "what we call the merchant is personal");
+    let refused = app.create_account(&CreateAccountRequest { dba: "Ada Books".to_owned(), ..order }).await.unwrap_err();
+    assert_eq!(metadata(&refused, "suggestion"), "Ada Books");
     assert_eq!(app.calls(CREATE).await, 0);
 
     let mut onboarding = app.caller("onboarding").accounts();

@@ -10,4 +10,5 @@ mod doubt;
 mod ends;
 mod links;
 mod liveness;
+mod owner;
 mod stage;

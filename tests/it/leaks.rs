@@ -9,8 +9,9 @@ use serde_json::json;
 use strongroom::demo::browser::Browser;
 use strongroom::demo::search::{Needle, Search, files_below};
 use strongroom::v1::{
-    ConfirmConnectionRequest, GetAccessTokenResponse, ReportProviderErrorRequest, ResolveHeldLinkRequest,
-    StartAuthorizationRequest, VerifyTokenRequest, verify_token_request,
+    ConfirmConnectionRequest, CreateAccountRequest, GetAccessTokenRequest, GetAccessTokenResponse,
+    ReportProviderErrorRequest, ResolveHeldLinkRequest, StartAuthorizationRequest, VerifyTokenRequest,
+    create_account_request, get_access_token_request, verify_token_request,
 };
 use tonic::Status;
 use url::Url;
@@ -131,6 +132,36 @@ async fn refusals(app: &TestApp, shop: &Shop, held: &Shop, secrets: &mut Secrets
     app.caller("payments").tokens().report_provider_error(report).await.unwrap();
 }
 
+/// Accounts, made and refused; the addresses that the provider keeps for notices belong to it alone.
+async fn accounts(app: &TestApp, shop: &Shop, secrets: &mut Secrets) {
+    let mut onboarding = app.caller("onboarding").accounts();
+    let order = CreateAccountRequest {
+        request_id: app.request_id(),
+        merchant: Some(create_account_request::Merchant::ExternalId(shop.external_id.clone())),
+        name: "Leaky Books".to_owned(),
+        description: "books".to_owned(),
+        ..CreateAccountRequest::default()
+    };
+    app.fault(json!({ "path": "/account/create", "kind": "lose_after" })).await;
+    let made = onboarding.create_account(order.clone()).await.unwrap().into_inner().account.unwrap();
+    let bad =
+        CreateAccountRequest { request_id: app.request_id(), name: "ORD-2024-00012345".to_owned(), ..order.clone() };
+    secrets.refused(onboarding.create_account(bad).await, "a name");
+    app.fault(json!({ "path": "/account/create", "kind": "status", "status": 400, "error_code": 1003 })).await;
+    let other = CreateAccountRequest { request_id: app.request_id(), ..order };
+    secrets.refused(onboarding.create_account(other).await, "an account");
+    let owner = Some(get_access_token_request::Owner::AccountId(made.account_id));
+    let request = GetAccessTokenRequest { owner, min_version: None };
+    secrets.token(app.caller("payments").tokens().get_access_token(request.clone()).await.unwrap().get_ref());
+    secrets.refused(app.caller("stranger").tokens().get_access_token(request).await, "a token by account");
+    let state = app.control(Method::GET, "/state", None).await;
+    let addresses = state["accounts"].as_array().unwrap().iter().filter_map(|account| account["callback_uri"].as_str());
+    let tags: Vec<_> =
+        addresses.filter_map(|address| address.rsplit_once('/')).map(|(_, tag)| tag.to_owned()).collect();
+    assert!(!tags.is_empty());
+    secrets.seen.extend(tags.into_iter().map(|tag| ("tag of notices".to_owned(), tag)));
+}
+
 /// A journey whose exchange the provider answers by half a text: no token comes of it, and the attempt waits to be judged.
 async fn malformed_exchange(app: &TestApp, secrets: &mut Secrets) {
     let mut shop = app.shop("garbled-shop");
@@ -232,6 +263,7 @@ async fn nothing_secret_lies_about_after_a_journey_with_everything_that_goes_wro
     secrets.shop(&held);
     secrets.token(&app.token(&shop).await);
     refusals(&app, &shop, &held, &mut secrets).await;
+    accounts(&app, &shop, &mut secrets).await;
     let dead = app.kill(&shop).await;
     secrets.token(&dead);
     secrets.refused(app.caller("payments").read(&shop.external_id).await, "a dead token");

@@ -174,3 +174,62 @@ fn says_no(refusal: &Refusal) -> bool {
     let is_its_own = refusal.error == "processing_error" || refusal.code.as_deref() == Some("1008");
     is_clear(refusal.status) && refusal.status != 429 && !is_its_own
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{NotSentReason, Unknown, UnknownReason};
+
+    fn answer(status: u16, error: &str, code: Option<&str>) -> CallError {
+        let code = code.map(str::to_owned);
+        CallError::Refused(Refusal { status, error: error.to_owned(), code, description: "why".to_owned() })
+    }
+
+    fn word(failed: &CallError) -> &'static str {
+        match verdict(failed) {
+            Verdict::NotDone(Some(_)) => "not done, later",
+            Verdict::NotDone(None) => "not done",
+            Verdict::Refused(_) => "refused",
+            Verdict::InDoubt => "in doubt",
+        }
+    }
+
+    #[test]
+    fn only_what_is_certain_is_taken_for_a_no() {
+        let unknown = |reason| CallError::OutcomeUnknown(Unknown { reason, salvage: None });
+        for (failed, expected) in [
+            (CallError::NotSent(NotSentReason::Connect), "not done"),
+            (answer(400, "invalid_request", Some("1003")), "refused"),
+            (answer(401, "access_denied", Some("1011")), "refused"),
+            (answer(501, "invalid_request", Some("1001")), "refused"),
+            // The list of numbers is open-ended: a new one is a no all the same.
+            (answer(400, "invalid_request", Some("10003")), "refused"),
+            (answer(400, "throttle_exceeded", None), "not done, later"),
+            (answer(429, "throttle_exceeded", Some("1007")), "not done, later"),
+            // A proxy may have passed it on.
+            (answer(429, "too_many_requests", None), "in doubt"),
+            (answer(408, "invalid_request", Some("1003")), "in doubt"),
+            (answer(500, "processing_error", Some("1008")), "in doubt"),
+            (answer(400, "processing_error", None), "in doubt"),
+            (answer(400, "invalid_request", Some("1008")), "in doubt"),
+            (answer(503, "invalid_request", Some("1007")), "in doubt"),
+            (unknown(UnknownReason::Timeout), "in doubt"),
+            (unknown(UnknownReason::ConnectionLost), "in doubt"),
+            (unknown(UnknownReason::Malformed { status: 200 }), "in doubt"),
+        ] {
+            assert_eq!(word(&failed), expected, "{failed}");
+        }
+    }
+
+    #[test]
+    fn a_question_without_effect_is_refused_or_cannot_be_answered_now() {
+        let refused = question_failed(&answer(401, "access_denied", Some("1010")));
+        assert_eq!(refused.kind(), Kind::ProviderRefused);
+        assert_eq!(refused.metadata().get("provider_code").map(String::as_str), Some("1010"));
+        let throttled = question_failed(&answer(400, "throttle_exceeded", Some("1007")));
+        assert_eq!((throttled.kind(), throttled.retry_delay()), (Kind::ProviderUnavailable, Some(THROTTLE_WINDOW)));
+        assert_eq!(question_failed(&answer(500, "processing_error", None)).kind(), Kind::ProviderUnavailable);
+        assert!(is_gone(&answer(400, "access_denied", Some("3003"))));
+        assert!(!is_gone(&answer(401, "access_denied", Some("3002"))));
+    }
+}

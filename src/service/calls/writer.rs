@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const FLUSH_TRIES: u32 = 3;
 /// Calls pruned in one transaction.
 const PRUNE_BATCH: u32 = 500;
-/// Between two rounds of pruning; a thousandth of the shortest retention or so.
+/// Between two rounds of pruning: under a hundredth of the shortest retention.
 const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// A handle to the writer. Cheap to clone.

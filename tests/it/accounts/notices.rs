@@ -2,6 +2,7 @@
 
 use reqwest::{Certificate, Client, StatusCode, redirect};
 use serde_json::Value;
+use sqlx::Connection as _;
 use strongroom::domain::trail::{EventKind, Outcome};
 
 use crate::support::app::TestApp;
@@ -73,8 +74,8 @@ async fn nothing_else_is_a_notice() {
     let sender = Sender::of(&app);
     let tag = account.rsplit('/').next().unwrap();
     let base = account.strip_suffix(tag).unwrap();
-    let forged =
-        if tag.ends_with('A') { format!("{}B", &tag[..tag.len() - 1]) } else { format!("{}A", &tag[..tag.len() - 1]) };
+    let other = || format!("{}A", &tag[..tag.len() - 1]);
+    let forged = tag.strip_suffix('A').map_or_else(other, |head| format!("{head}B"));
     for elsewhere in [
         format!("{base}{forged}"),
         format!("{base}x"),
@@ -115,4 +116,21 @@ async fn many(sender: &Sender, address: &str) -> Vec<StatusCode> {
         answers.push(sender.send(address, format!("account_id={object}")).await.0);
     }
     answers
+}
+
+#[tokio::test]
+async fn a_notice_that_cannot_be_kept_is_asked_for_again() {
+    let app = TestApp::start().await;
+    let (account, _) = addresses(&app).await;
+    let sender = Sender::of(&app);
+    // Somebody else has the database: nothing can be written.
+    let mut intruder = app.intruder().await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut intruder).await.unwrap();
+    assert_eq!(sender.send(&account, BODY).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    sqlx::query("ROLLBACK").execute(&mut intruder).await.unwrap();
+    intruder.close().await.unwrap();
+    assert_eq!(kept(&app).await, []);
+    assert_eq!(sender.send(&account, BODY).await.0, StatusCode::OK);
+    assert_eq!(kept(&app).await, [("account".to_owned(), "4711".to_owned(), 1)]);
+    app.close().await;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::Connection as _;
 use strongroom::domain::ambient::Clock as _;
 use strongroom::v1::{
     Attempt, AttemptKind, AttemptState, ListAttemptsRequest, ListAttemptsResponse, list_attempts_request,
@@ -98,6 +99,19 @@ async fn attempts_of_merchants_that_a_caller_may_not_see_are_not_there_for_it() 
     let merchants: Vec<_> = seen.iter().map(|attempt| attempt.merchant_id.as_str()).collect();
     assert_eq!(merchants, [elsewhere.merchant_id.as_str()]);
     assert_eq!(attempts(app.caller("auditor"), ListAttemptsRequest::default()).await.len(), 2);
+
+    // One without a merchant is for those only who may see every merchant's.
+    let mut intruder = app.intruder().await;
+    let ownerless = "INSERT INTO attempts (id, app_id, kind, state, received_at_us, changed_at_us, settled_at_us) \
+                     SELECT x'01000000000070008000000000000001', id, 'import', 'refused', 1, 2, 2 FROM apps";
+    sqlx::query(ownerless).execute(&mut intruder).await.unwrap();
+    intruder.close().await.unwrap();
+    for name in ["auditor", "payments", "admin"] {
+        let seen = attempts(app.caller(name), ListAttemptsRequest::default()).await;
+        let last = seen.last().unwrap();
+        assert_eq!((seen.len(), last.merchant_id.as_str(), last.kind()), (3, "", AttemptKind::Import), "{name}");
+    }
+    assert_eq!(attempts(&label_reader, ListAttemptsRequest::default()).await, seen);
     let hidden = list(&label_reader, ListAttemptsRequest { merchant: of(&shop), ..Default::default() }).await;
     assert_eq!(outcome_of(&hidden), "NOT_FOUND");
     for name in ["onboarding", "approver", "stranger"] {

@@ -23,6 +23,11 @@ const PAGES_MAX: usize = 2_000;
 /// Records that one page looks at.
 const SCANNED_MAX: i64 = 500;
 
+/// Whether that is the text of this id.
+fn is_text(id: Option<impl ToString>, text: &str) -> bool {
+    id.is_some_and(|id| id.to_string() == text)
+}
+
 fn place(event: &Event) -> Place {
     (event.trail_id.clone(), event.seq, event.index)
 }
@@ -214,8 +219,8 @@ async fn every_filter_lets_through_what_fits_and_nothing_else() {
     let by_external = Some(list_events_request::Merchant::ExternalId(shop.external_id.clone()));
     let by_id = Some(list_events_request::Merchant::MerchantId(shop.merchant_id.clone()));
     let any = ListEventsRequest { before_time: at(end), page_size: 100, ..Default::default() };
-    let is_text = |id: Option<&dyn ToString>, text: &str| id.map(ToString::to_string).as_deref() == Some(text);
-    let of_merchant = |event: &trail::Event| is_text(event.merchant.as_ref().map(|id| id as _), &shop.merchant_id);
+
+    let of_merchant = |event: &trail::Event| is_text(event.merchant, &shop.merchant_id);
     type Fits<'a> = Box<dyn Fn(&Place, &Timestamp, &trail::Event) -> bool + 'a>;
     let cases: Vec<(&str, ListEventsRequest, Fits<'_>)> = vec![
         ("any", any.clone(), Box::new(|_, _, _| true)),
@@ -228,14 +233,12 @@ async fn every_filter_lets_through_what_fits_and_nothing_else() {
         (
             "connection",
             ListEventsRequest { connection_id: connection.clone(), ..any.clone() },
-            Box::new(|_, _, e| is_text(e.connection.as_ref().map(|id| id as _), &connection)),
+            Box::new(|_, _, e| is_text(e.connection, &connection)),
         ),
         (
             "version",
             ListEventsRequest { connection_id: connection.clone(), version: 1, ..any.clone() },
-            Box::new(|_, _, e| {
-                is_text(e.connection.as_ref().map(|id| id as _), &connection) && e.version.is_some_and(|v| v.0 == 1)
-            }),
+            Box::new(|_, _, e| is_text(e.connection, &connection) && e.version.is_some_and(|v| v.0 == 1)),
         ),
         (
             "kind",
@@ -260,7 +263,7 @@ async fn every_filter_lets_through_what_fits_and_nothing_else() {
         (
             "attempt",
             ListEventsRequest { attempt_id: attempt.clone(), ..any.clone() },
-            Box::new(|_, _, e| is_text(e.attempt.as_ref().map(|id| id as _), &attempt)),
+            Box::new(|_, _, e| is_text(e.attempt, &attempt)),
         ),
         ("after", ListEventsRequest { after_time: at(middle), ..any.clone() }, Box::new(|_, time, _| *time >= middle)),
         ("before", ListEventsRequest { before_time: at(middle), ..any.clone() }, Box::new(|_, time, _| *time < middle)),
@@ -320,7 +323,7 @@ async fn who_looked_for_what_is_on_record_and_garbage_is_refused() {
         let found = event.details.iter().find(|detail| detail.name == name);
         found.map(|detail| detail.value.clone()).unwrap_or_default()
     };
-    let first = outcomes(EventOutcome::Success).last().unwrap();
+    let first = outcomes(EventOutcome::Success).next_back().unwrap();
     assert_eq!((first.actor.as_str(), first.reason.as_str()), (auditor.as_str(), "events"));
     assert_eq!((detail(first, "merchant"), detail(first, "kind")), (shop.merchant_id.clone(), "token.read".to_owned()));
     assert_eq!(first.merchant_id, "", "the look is not about the merchant itself");

@@ -67,6 +67,8 @@ impl Stage {
     pub(super) async fn with(change: impl FnOnce(&mut SiteOptions)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut options = SiteOptions::new(directory.path().join("site"));
+        // What these flows are about is told best without a further user and its calls.
+        options.has_app_owner = false;
         change(&mut options);
         let plain = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().unwrap();
         let site = Site::open(options.clone(), None).await.unwrap();
@@ -231,6 +233,18 @@ impl Stage {
         let owner = Some(Owner::ExternalId(external_id.to_owned()));
         let request = GetAccessTokenRequest { owner, min_version: None };
         self.tokens().get_access_token(request).await.map(Response::into_inner)
+    }
+
+    /// Reads the token of the connection that owns this account at the provider.
+    pub(super) async fn read_account(&self, account: &str) -> Result<GetAccessTokenResponse, Status> {
+        let owner = Some(Owner::ProviderAccountId(account.to_owned()));
+        let request = GetAccessTokenRequest { owner, min_version: None };
+        self.tokens().get_access_token(request).await.map(Response::into_inner)
+    }
+
+    /// From the next start on the product has the app owner's token.
+    pub(super) fn give_owner(&mut self) {
+        self.options.has_app_owner = true;
     }
 
     pub(super) async fn report(&self, version: &TokenVersionRef, code: &str) -> ReportProviderErrorResponse {

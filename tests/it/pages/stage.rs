@@ -106,6 +106,7 @@ impl Stage {
                 platform_name: "Example Shops".to_owned(),
                 return_urls: vec![Url::parse("https://shop.example/done").unwrap()],
                 confirmation: Confirmation::Always,
+                has_app_owner: false,
             },
             auditor,
         });

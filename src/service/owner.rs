@@ -1,0 +1,107 @@
+//! The app owner: the provider user to whom our app belongs. Its token, from the provider's dashboard, is imported and never minted; it
+//! is the control of probes, so that with one merchant only an outage does not look like a dead token.
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::Services;
+use super::error::{Error, Kind, Result};
+use crate::domain::attempt::AttemptState;
+use crate::domain::id::{AttemptId, ConnectionId};
+use crate::domain::merchant::Role;
+use crate::domain::name::ProviderAccountId;
+use crate::domain::provider_call::About;
+use crate::domain::secret::AccessToken;
+use crate::domain::trail::Act;
+use crate::provider::{CallError, CallKind, IssuedToken, Signal};
+use crate::store::{Attempt, EarlierTokens};
+
+/// First wait before an import that could not be made is tried again…
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// …and the longest.
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// What an operator brings of the app owner.
+pub struct AppOwner {
+    /// The token, as the provider's dashboard shows it.
+    pub token: AccessToken,
+    /// The owner's own payment account, if it has one.
+    pub account: Option<ProviderAccountId>,
+}
+
+impl Services {
+    /// Imports the app owner's token and account, and tries again until that is done or the provider says that it does not take the
+    /// token. Start and service never wait for it.
+    pub async fn adopt_app_owner(&self, owner: &AppOwner) {
+        let mut wait = RETRY_FIRST;
+        loop {
+            match self.import_app_owner(owner).await {
+                Ok(()) => return,
+                Err(refused) if refused.kind() == Kind::ProviderRefused => {
+                    error!("the provider does not take the app owner's token or account, probes do without: {refused}");
+                    return;
+                }
+                Err(failed) => warn!("app owner not imported yet: {failed}"),
+            }
+            self.parts.clock.sleep(wait).await;
+            wait = wait.saturating_mul(2).min(RETRY_LONGEST);
+        }
+    }
+
+    async fn import_app_owner(&self, owner: &AppOwner) -> Result<()> {
+        let act = Act::system();
+        let fingerprint = self.parts.vault.fingerprint(&owner.token);
+        let connection = match self.parts.store.version_with(&fingerprint).await? {
+            Some(known) => known.connection,
+            None => self.import_token(&owner.token, &act).await?,
+        };
+        match &owner.account {
+            Some(account) => self.import_account(connection, &owner.token, account, &act).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stores a token that the provider accepts as a version of its user's connection. Nothing is minted and nothing revoked.
+    async fn import_token(&self, token: &AccessToken, act: &Act) -> Result<ConnectionId> {
+        let user = self.parts.provider.user(token).await.map_err(|failed| not_imported(&failed))?;
+        let id = AttemptId::generate(&*self.parts.clock, &*self.parts.entropy);
+        self.parts.store.claim_import(self.parts.app.id, id, act).await?;
+        let attempt = self.parts.store.attempt(id).await?;
+        let attempt = attempt.ok_or_else(|| Error::internal("an attempt that was just claimed is gone"))?;
+        self.parts.store.arm(&attempt, &[], act).await?;
+        let armed = Attempt { state: AttemptState::Armed, ..attempt };
+        let issued = IssuedToken {
+            subject: user.subject,
+            access_token: AccessToken::new(token.expose().to_owned()),
+            expires_in: None,
+        };
+        let new = self.seal_issued(&armed, &issued, Role::AppOwner, EarlierTokens::Kept)?;
+        let stored = self.parts.store.commit_token(&new, act).await?;
+        info!(connection.id = %stored.connection.id, version = %stored.version, "app owner's token imported");
+        Ok(stored.connection.id)
+    }
+
+    async fn import_account(
+        &self,
+        connection: ConnectionId,
+        token: &AccessToken,
+        account: &ProviderAccountId,
+        act: &Act,
+    ) -> Result<()> {
+        if self.parts.store.account_at_provider(self.parts.app.id, account.as_str()).await?.is_some() {
+            return Ok(());
+        }
+        let about = About { connection: Some(connection), ..About::default() };
+        let said = self.parts.provider.about(about).account(token, account.as_str()).await;
+        let said = said.map_err(|failed| not_imported(&failed))?;
+        Ok(self.parts.store.adopt_account(self.parts.app.id, connection, &said, act).await?)
+    }
+}
+
+/// Why nothing was imported: for good, or for now.
+fn not_imported(failed: &CallError) -> Error {
+    let for_good = matches!(failed, CallError::Refused(_))
+        && !matches!(failed.signal(CallKind::User), Signal::Throttled | Signal::Transient);
+    Error::new(if for_good { Kind::ProviderRefused } else { Kind::ProviderUnavailable }).because(failed.to_string())
+}

@@ -10,6 +10,7 @@ pub mod attempt;
 pub mod audit;
 pub mod connection;
 pub mod doctor;
+pub mod help;
 pub mod merchant;
 pub mod names;
 pub mod token;
@@ -45,7 +46,7 @@ use self::token::TokenCommand;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  another error; for `audit verify`: integrity or completeness does not hold; for `account check-name`: refused
+  1  another error; `audit verify`: something does not hold; `account check-name`: refused
   2  usage: the command line, a local file or an argument is wrong
   3  not authenticated, or not permitted by the policy
   4  no such thing, or you may not know of it

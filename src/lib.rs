@@ -1,9 +1,9 @@
 //! Strongroom: merchant onboarding and OAuth2 token vault.
 //!
-//! A platform's merchants are connected at a payment provider (WePay API v2); the access tokens that come of it are kept, sealed and
-//! versioned, and handed to the internal services that may have them, and to nobody else. What nobody else does, and what every
-//! decision here serves: **minting a token is destructive**. Each `/oauth2/token` call revokes every earlier token of that
-//! (app, user), cannot be undone, and its answer can be lost.
+//! A platform's merchants are onboarded at a payment provider (WePay API v2), by their own consent or by a registration; the access
+//! tokens that come of it are kept, sealed and versioned, and handed to the internal services that may have them, and to nobody else.
+//! What nobody else does, and what every decision here serves: **minting a token is destructive**. Each `/oauth2/token` call revokes
+//! every earlier token of that (app, user), cannot be undone, and its answer can be lost.
 //!
 //! # The map
 //!
@@ -21,20 +21,35 @@
 //!
 //! | layer | may name | job |
 //! |---|---|---|
-//! | [`domain`] | – | words, decisions, record format; [`domain::ambient`] is the seam to time and randomness |
+//! | [`domain`] | – | words, decisions, record format; [`domain::statement`] judges names, [`domain::ambient`] is the seam to time and randomness |
 //! | [`policy`] | domain | who may do what to which merchant; a decision is a value, [`policy::Grant`] |
-//! | [`vault`] | domain | keyring, sealed bytes, MACs, fingerprints, signatures |
-//! | [`provider`] | domain | the provider's API; each call ends as success, not sent, refused or *outcome unknown* |
-//! | [`store`] | domain | SQL, transactions that commit with their events, trails |
+//! | [`vault`] | domain | keyring, sealed bytes, MACs, fingerprints, blind indexes, signatures |
+//! | [`provider`] | domain | the provider's API; each call ends as success, not sent, refused or *outcome unknown*, and is logged |
+//! | [`store`] | domain | SQL, transactions that commit with their events; the trails and their pages, the call log, kept notices |
 //! | [`service`] | the five above | load, decide, act, record |
 //! | [`v1`] | – | generated from `proto/` |
 //! | [`grpc`] | domain, service, v1 | accept loop, caller identity, handlers, the one table of statuses |
-//! | [`http`] | domain, service | the merchant's pages, the provider's redirect, health probes |
+//! | [`http`] | domain, service | the merchant's pages, the provider's redirect and notices, health probes |
 //! | [`config`], [`telemetry`] | domain, – | typed configuration; the log |
-//! | [`app`] | all of the above | builds, starts, drains |
+//! | [`app`] | all of the above | builds, starts, drains; [`app::doctor`] says what is wrong with an installation |
 //! | [`cli`] | domain, v1 | the API from a shell: an outside user |
 //! | `sandbox` | [`domain::ambient`] | a faithful local WePay v2: its numbers are its own, so that no mistake agrees with itself |
 //! | `demo` | app, config, telemetry, cli, v1, sandbox, domain | `demo` and `dev`: everything in one process, and an outside user's story |
+//!
+//! What stands where in [`service`], whose modules are private:
+//!
+//! | modules | job |
+//! |---|---|
+//! | `onboarding`, `callback` | a merchant's journey: invitation → button → provider → callback → status page |
+//! | `registration`, `confirmation` | the other way in, and how its temporary token becomes permanent |
+//! | `guard`, `mint`, `probe`, `recovery` | the protocol below: gate, arm, send once, settle; evidence; what a crash or a lost answer left |
+//! | `links`, `sharing`, `newcomers`, `merchants` | whose link it is, further merchants of a connection, first use, what to do next |
+//! | `accounts` | payment accounts by the stored token, each opened once; nothing there can mint (`tests/rules.rs`) |
+//! | `tokens` | handing out tokens, and what callers report about them |
+//! | `audit`, `doorman` | the read trail's writer, and what keeps knocking from filling it |
+//! | `events`, `export`, `attempts`, `calls`, `access` | looking through events, trails, attempts, provider calls, grants |
+//! | `owner` | imports the app owner's token, the control of probes |
+//! | `notices` | addresses for the provider's notices; *these are kept, nothing acts on them yet* |
 //!
 //! # Invariants of the mint protocol
 //!
@@ -42,27 +57,36 @@
 //!
 //! * **M1** We never cause the revocation of a working token of the merchant for whom the flow was started, with two exceptions, each
 //!   bound to connection and head version when it was granted and let through for exactly that head: an approved replacement, and the
-//!   upgrade of the merchant's own live *temporary* token. Unknown liveness is a refusal. (A *wrong-user consent*, someone logging in
-//!   as another merchant's provider user, cannot be seen before the mint; it is made harmless by M2 and the link rule, and counted
-//!   apart.) *Both exceptions stand in the decision and its table test; nothing grants them yet.*
+//!   upgrade of the merchant's own live *temporary* token (`upgrade_temporary` of StartAuthorization; a probe right before the mint
+//!   must show it to be temporary still). Unknown liveness is a refusal. A registration counts as a mint: nobody says that it revokes
+//!   nothing. (A *wrong-user consent*, someone logging in as another merchant's provider user, cannot be seen before the mint; it is
+//!   made harmless by M2 and the link rule, and counted apart.) *The replacement stands in the decision and its table test; nothing
+//!   grants it yet.*
 //! * **M2** A token the provider issued to us is durable before anyone is told. The intent is durable before one byte is sent; after
 //!   the answer only sealing and one commit remain. An answer that cannot be read is kept sealed. *Not built yet: the spool on local
 //!   disk that takes the sealed token before the commit. Until then an answer that arrived, and was not committed when the process
 //!   died, is lost; that is detected at the next start, told to the merchant as a clear next step, and never silent.*
-//! * **M3** One owner per code: the process that received the callback is the only one that ever sends it. No takeover, no resend. The
-//!   database allows at most one attempt per merchant, and per known connection, that is received, armed or in doubt.
-//! * **M4** An unknown outcome is a state (`in_doubt`), not an error: never retried; resolved by quiescence and probing. A late answer is
-//!   never dropped: it is kept as a candidate and ordered by probing. No head is called live while an attempt that could hit it is
-//!   armed or in doubt. *Not built yet: late answers cannot arrive in one process that waits longer than the provider works, so there
-//!   are no candidates. While an attempt is armed its head keeps what was known before, until something new is learnt.*
+//! * **M3** One owner per code, and per registration: the process that claimed it is the only one that ever sends it. No takeover, no
+//!   resend. The database allows at most one attempt per merchant, per known connection and per e-mail address to be registered, that
+//!   is received, armed or in doubt.
+//! * **M4** An unknown outcome is a state (`in_doubt`), not an error: never retried; resolved by quiescence and probing. An exchange is
+//!   judged when its code can do nothing more, 630 s after the callback. A registration cannot be looked for: 80 s after it was armed it
+//!   is `lost`, and the way on is a consent, or another registration. A registered token whose user has a head that is not dead does not
+//!   displace it: it waits as a *candidate*, the head is suspect, and a probe decides. The head lives: the candidate is passed over; it
+//!   is dead: the candidate is promoted. No mint is let through while one waits: it could be the one that lives. No head is called live
+//!   while an attempt that could hit it is armed or in doubt. *Not built yet: keeping a late answer; none can arrive in one process that
+//!   waits longer than the provider works. While an attempt is armed its head keeps what was known before, until something new is
+//!   learnt.*
 //! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is
 //!   exchanged; the code itself is never stored.
-//! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered sensibly in
-//!   between (another live connection's token, else a second kind of call). `suspect`, and a probe of `/user`, single flight: 1006,
-//!   1002 with a token sent, 3002, 4002, 5002, 6002, 7001, 401 without a code, the wrong-environment text, a caller's report. 1010 on
-//!   the probe: `insufficient_scope`. Transient and unknown answers change nothing. 1001 is never about tokens.
+//! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered
+//!   sensibly in between (another live connection's token, the app owner's where it was imported, else a second kind of call).
+//!   `suspect`, and a probe of `/user`, single flight: 1006, 1002 with a token sent, 3002, 4002, 5002, 6002, 7001, 401 without a code,
+//!   the wrong-environment text, a caller's report. 1010 on the probe: `insufficient_scope`. Transient and unknown answers change
+//!   nothing. 1001 is never about tokens. That a temporary token became permanent takes evidence too: its user was seen pending and then
+//!   registered, the provider called it approved, or it outlived its end ([`domain::token::is_confirmed`]).
 //! * **M7** The exchange runs in a task of its own: a cancelled or short-deadlined call shortens the caller's wait, never the work. So
-//!   do probes.
+//!   do registrations, the opening of accounts, and probes.
 //!
 //! # Invariants of the code
 //!
@@ -70,7 +94,8 @@
 //!    [`store`]. 3. Every state change commits together with its event: the only commit takes events. 4. A provider call that can
 //!    revoke a token is preceded by a durable claimed attempt. 5. A token leaves only against a `Grant<ReadToken>` and after its read
 //!    event is durable. 6. Plaintext tokens exist only as [`domain::secret::AccessToken`] or in the encoded reply. 7. A ciphertext opens
-//!    only for its own attempt and subject; merchants, links, connections with their heads, versions, invitations, flows and accounts are MACed.
+//!    only for its own attempt and subject; merchants, links, connections with their heads, versions, accounts, invitations and
+//!    flows are MACed.
 //!    8. Time, randomness and environment enter only through [`domain::ambient`] and [`config`] (deadlines of calls and of the drain
 //!    are the runtime's own). 9. Everything has a limit with a named constant. 10. [`service::Error`] reaches
 //!    the wire only through the table in `grpc/status.rs` and the pages of [`http`].
@@ -87,6 +112,29 @@
 //! token under the user that *the answer* names, marks the version it revoked, and decides about the link: the user that was
 //! linked before keeps its link, anybody else's waits (`held`) until the platform's own page brings the one-time value that
 //! `return_url` received ([`service::Services::confirm_connection`]) or a person decides.
+//!
+//! # Walkthrough: the platform registers a merchant
+//!
+//! `RegisterMerchant` ([`service::Services::register_merchant`]) brings a person's data. An e-mail address that a connection has, found by
+//! its blind index, is refused with the way out ([`service::Kind::ConnectionExists`]): [`service::Services::link_merchant`] lets that
+//! connection serve a further merchant, without a mint. A merchant that is known is put before the guard as before any mint. Then one
+//! transaction makes the merchant if it is new, keeps its personal data, sealed, and claims an attempt by merchant and by address; a
+//! task gates, arms, and sends once. The answer's user decides whose the token is. The platform named the user itself, so the link is
+//! active at once, unless that connection serves somebody else or the merchant has another one: then it is held for a person. The
+//! token has an end, so it is temporary: `GetMerchant` says until when, and what to do. [`service::Services::send_confirmation`] has the
+//! provider mail the person, once for a request id; after the person's click a probe sees the user registered, and the same version
+//! is permanent. Or the person consents on the authorize page, with leave to revoke just that token. An outcome that nobody knows is
+//! in doubt for 80 s and then lost: repeating the request says so, and another one may be made.
+//!
+//! # Walkthrough: an account is made and its answer lost
+//!
+//! `CreateAccount` ([`service::Services::create_account`]) judges the name ([`domain::statement::judge`]) and notes the account as wanted
+//! under the request's id, before anything is sent. Its own id is the reference id that the provider keeps. One owner marks it as sent,
+//! and sends it with the merchant's stored token. No answer: it is in doubt, and looked for by that reference id, at once, whenever the
+//! request is repeated, and by recovery without anybody asking. Found, it is open, as if nothing had happened. Not found while the
+//! provider may still be at it: the caller hears [`service::Kind::AccountUnresolved`], and when to repeat. Not found 80 s after it was
+//! sent: it is absent, and only then the same request sends it again. So a request is one account at most, whatever was lost, and the
+//! token is the one that was there all along.
 //!
 //! # Walkthrough: a service reads a token
 //!
@@ -114,6 +162,7 @@
 //! `StartAuthorization` answers `ATTEMPT_UNRESOLVED` with that time, the status page tells the merchant, other merchants notice
 //! nothing. When the time has come the heads are probed: one lives, so it was `not_applied`; all are dead or there is none, so it is
 //! `lost`. Either way the merchant can go on. What had only been `received` was never sent and is settled at once.
+//! Accounts that were on their way are in doubt as well, and looked for.
 
 pub mod app;
 pub mod cli;

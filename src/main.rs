@@ -24,7 +24,7 @@ const DEMO_FILTER: &str = "info,strongroom=trace";
 
 /// Merchant onboarding and OAuth2 token vault.
 #[derive(Parser)]
-#[command(version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(version, about, propagate_version = true, arg_required_else_help = true, after_help = cli::help::BEGIN)]
 struct Arguments {
     #[command(flatten)]
     global: cli::Global,
@@ -38,6 +38,7 @@ enum Command {
     #[command(flatten)]
     Local(LocalCommand),
     /// Run the service from a configuration file
+    #[command(after_help = cli::help::SERVE)]
     Serve {
         /// The configuration; `strongroom serve --example` prints a commented one
         #[arg(long, value_name = "FILE", required_unless_present = "example")]
@@ -50,6 +51,7 @@ enum Command {
     #[command(subcommand)]
     Key(KeyCommand),
     /// Bring the database's schema up to date
+    #[command(after_help = cli::help::MIGRATE)]
     Migrate {
         /// The configuration that names the database
         #[arg(long, value_name = "FILE")]
@@ -66,7 +68,8 @@ enum Command {
 /// The commands that stand on the sandbox.
 #[derive(Subcommand)]
 enum LocalCommand {
-    /// Watch a merchant connect, and the token go to the one service that may have it
+    /// Watch merchants come in, and the token go to the one service that may have it
+    #[command(after_help = cli::help::DEMO)]
     Demo {
         /// Other grants than the development ones (to see the demo notice)
         #[arg(long, value_name = "FILE", hide = true)]
@@ -79,12 +82,14 @@ enum LocalCommand {
         mints_are_harmless: bool,
     },
     /// Run everything on embedded parts and keep it running; state stays in DIR
+    #[command(after_help = cli::help::DEV)]
     Dev {
         /// Where state, keys and certificates lie
         #[arg(long, value_name = "DIR", default_value = ".strongroom")]
         dir: PathBuf,
     },
     /// Run the WePay v2 sandbox alone; prints its addresses as one line of JSON
+    #[command(after_help = cli::help::SANDBOX)]
     Sandbox {
         /// Loopback address to listen on
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
@@ -100,9 +105,10 @@ enum LocalCommand {
 
 #[derive(Subcommand)]
 enum KeyCommand {
-    /// Make a keyring file with fresh keys: mode 0600, never over an existing one. Back it up: without it nothing opens again
+    /// Make a keyring file with fresh keys: mode 0600, never over an existing one
+    #[command(after_help = cli::help::KEY_CREATE)]
     Create {
-        /// Where
+        /// The new file
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
     },
@@ -282,10 +288,100 @@ async fn sandbox(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> R
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{Command, CommandFactory as _, Parser as _};
+
+    use super::Arguments;
+
+    /// What clap wraps help at, however wide the terminal is.
+    const HELP_COLUMNS_MAX: usize = 100;
 
     #[test]
     fn the_whole_command_line_is_sound() {
-        super::Arguments::command().debug_assert();
+        Arguments::command().debug_assert();
+    }
+
+    /// Every command that is no group of others, by its whole name, with the end of its help.
+    fn commands() -> Vec<(String, String)> {
+        fn below(command: &Command, name: &str, found: &mut Vec<(String, String)>) {
+            for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+                let name = format!("{name} {}", inner.get_name());
+                if !inner.has_subcommands() {
+                    let help = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
+                    found.push((name.clone(), help));
+                }
+                below(inner, &name, found);
+            }
+        }
+        let (mut root, mut found) = (Arguments::command(), Vec::new());
+        root.build();
+        below(&root, "strongroom", &mut found);
+        found.push(("strongroom".to_owned(), strongroom::cli::help::BEGIN.to_owned()));
+        found
+    }
+
+    /// The examples of a help text: the words that the binary would get of each.
+    fn examples(help: &str) -> Vec<Vec<String>> {
+        let text = help.split("\\\n").map(str::trim_start).collect::<Vec<_>>().join("");
+        // Not in the middle of an explanation: at the beginning, behind a pipe, or in a substitution.
+        let is_command = |before: &str| before.is_empty() || before.ends_with("| ") || before.ends_with("$(");
+        text.lines()
+            .filter_map(|line| line.trim_start().split_once("strongroom "))
+            .filter(|(before, _)| is_command(before))
+            .map(|(_, line)| words(line))
+            .collect()
+    }
+
+    /// Splits as a shell does, up to what is not the command's own: an explanation after two spaces, a pipe, a redirection.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        let mut previous = ' ';
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(open), c) if open == c => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (None, ' ') if previous == ' ' => break,
+                (None, '|' | '>' | ')') => break,
+                (None, ' ') => words.extend(word.take()),
+                (_, c) => word.get_or_insert_default().push(c),
+            }
+            previous = c;
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn words_are_split_as_a_shell_does() {
+        assert_eq!(words("a 'b  c' \"d'e\" ''  why"), ["a", "b  c", "d'e", ""]);
+        assert_eq!(words("a --b c | d"), ["a", "--b", "c"]);
+        let help = "E:\n  X=$(strongroom a)\n  strongroom b \\\n      c  # d\nsee strongroom e";
+        assert_eq!(examples(help), [vec!["a"], vec!["b", "c"]]);
+    }
+
+    #[test]
+    fn every_command_teaches_by_examples_that_the_command_line_accepts() {
+        for (name, help) in commands() {
+            let own = name.trim_start_matches("strongroom").trim_start();
+            let examples = examples(&help);
+            assert!(examples.iter().any(|words| words.join(" ").starts_with(own)), "{name} has no example: {help}");
+            for words in examples {
+                let line = std::iter::once("strongroom".to_owned()).chain(words.clone());
+                if let Err(refused) = Arguments::try_parse_from(line) {
+                    panic!("{name}: {words:?}: {refused}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_line_of_the_help_is_broken_by_the_terminal() {
+        for (name, help) in commands() {
+            for line in help.lines() {
+                assert!(line.chars().count() <= HELP_COLUMNS_MAX, "{name}: {line}");
+            }
+        }
     }
 }

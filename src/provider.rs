@@ -55,7 +55,7 @@ use wire::{Parameters, TEXT_CHARS_MAX};
 
 /// What this provider is like: a mint revokes every earlier token of that (app, user), and there are no refresh tokens
 /// (`docs/provider.md` §5). Whether `/user/register` revokes is documented nowhere, so it may; the limits of an unconfirmed user are
-/// in §3.
+/// in §7.
 pub const CAPABILITIES: Capabilities = Capabilities {
     mint_revokes: true,
     registration_may_revoke: true,

@@ -14,12 +14,13 @@ const CALLER: &str = "admin";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
-  strongroom access explain --caller spiffe://platform.example/payments --action token.read --merchant shop-17
-                                                      would it be allowed, and why or why not
-  strongroom access explain --action token.read --merchant shop-17
-                                                      who can
-  strongroom access explain --caller spiffe://platform.example/payments
-                                                      what can this caller do";
+  strongroom access explain --action token.read --merchant shop-17           who can
+  strongroom access explain --caller spiffe://platform.example/payments      what can this caller do
+  strongroom access explain --caller spiffe://platform.example/payments --action token.read \\
+      --merchant shop-17                                                     may it, and why (not)
+
+The answer is that of the grants in force now. The last line is the hash of their file, which the
+trail has as well.";
 
 /// The commands about access.
 #[derive(Debug, clap::Subcommand)]

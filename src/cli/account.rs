@@ -33,9 +33,10 @@ Examples:
   strongroom account create shop-17 'Ada Books' --description 'second-hand books'
   strongroom account create shop-17 'Ada Livres' --description livres --kind business --country CA
 
-The stored token is used: a second account never needs a new one. When the provider's answer is lost the account is looked for,
-not asked for again; until that is settled the command waits and repeats its request, at most --wait seconds. If it gives up,
-repeat it with the --request-id that it prints: the same request never makes a second account.";
+The stored token is used: a second account never needs a new one. When the provider's answer is lost
+the account is looked for, not asked for again; until that is settled the command waits and repeats
+its request, at most --wait seconds. If it gives up, repeat it with the --request-id that it prints:
+the same request never makes a second account.";
 const UPDATE_HELP: &str = "\
 Examples:
   strongroom account update acc_0190f3c7111172228333444455556666 --name 'Ada Rare Books'
@@ -53,8 +54,8 @@ Examples:
   strongroom account check-name 'Ada Books'
   strongroom account check-name ORD-2024-00012345 --dba 'Ada Books'
 
-Payers see `WPY*` and the beginning of the name. Ends with exit code 1 if the name would be refused. `strongroom names check`
-does the same without a server.";
+Payers see `WPY*` and the beginning of the name. Ends with exit code 1 if the name would be refused.
+`strongroom names check` does the same without a server.";
 
 /// The commands about payment accounts.
 #[derive(Debug, clap::Subcommand)]

@@ -16,9 +16,9 @@ const CALLER: &str = "auditor";
 
 const LIST_HELP: &str = "\
 Examples:
-  strongroom attempt list --open                          what stands in the way of merchants now
-  strongroom attempt list --merchant shop-17 --wide       every try of a merchant, with reasons and all ids
-  strongroom attempt list --state lost --json             which tries brought a token that nobody has
+  strongroom attempt list --open                       what stands in the way of merchants now
+  strongroom attempt list --merchant shop-17 --wide    every try of a merchant, with all ids
+  strongroom attempt list --state lost --json          which tries brought a token that nobody has
 
 An attempt in doubt is never repeated: it is judged at the time in JUDGED FROM at the earliest.
 `audit calls --attempt` shows what it sent. With --json each attempt is one line.";

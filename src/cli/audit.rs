@@ -35,8 +35,12 @@ Examples:
   strongroom audit verify --file trails.export --public-key audit.pub
                                                       verify a kept export, offline
 
-Integrity: no record of any trail was altered, dropped, doubled or reordered. Completeness: every token version and every link has
-its record, and no trail is missing. Neither shows that the newest records are gone: compare the heads with ones you kept.";
+Integrity: no record of any trail was altered, dropped, doubled or reordered. Completeness: every
+token version and every link has its record, and no trail is missing. Neither shows that the newest
+records are gone: compare the heads with ones you kept.";
+const KEY_HELP: &str = "\
+Example:
+  strongroom audit public-key > audit.pub";
 
 const EXPORT_HELP: &str = "\
 Example:
@@ -71,6 +75,7 @@ pub enum AuditCommand {
     /// Prints the public key that the server says it signs with.
     ///
     /// Get it once, compare it with the one that the operators of the keyring publish, and keep it for `audit verify --public-key`.
+    #[command(after_help = KEY_HELP)]
     PublicKey,
 }
 

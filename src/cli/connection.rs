@@ -28,8 +28,8 @@ pub struct Global {
     /// Directory of a running `strongroom dev`: reads DIR/dev.json [default: .strongroom].
     #[arg(long, global = true, value_name = "DIR", help_heading = HEADING)]
     pub dev: Option<PathBuf>,
-    /// Which caller of dev.json to be [default: token: payments, merchant and account: onboarding, audit and attempt: auditor, access:
-    /// admin].
+    /// Which caller of dev.json to be [default: payments for token, onboarding for merchant and account, auditor for audit and
+    /// attempt, admin for access and `merchant resolve`].
     #[arg(long = "as", global = true, value_name = "NAME", help_heading = HEADING)]
     pub as_name: Option<String>,
     /// Server, host:port, instead of --dev; needs --ca, --cert and --key as well.

@@ -1,4 +1,4 @@
-//! `merchant …`: connect merchants, look at them, decide about held links. [`enrol`] has the other ways in.
+//! `merchant …`: connect merchants, look at them, decide about held links. `enrol` has the other ways in.
 
 mod enrol;
 
@@ -18,6 +18,8 @@ use crate::v1;
 use crate::v1::onboarding_service_client::OnboardingServiceClient;
 
 const CALLER: &str = "onboarding";
+/// Who decides about held links.
+const RESOLVER: &str = "admin";
 /// Largest page that the server gives.
 const PAGE_MAX: u32 = 100;
 /// Most merchants of one list: more is a report, not a look.
@@ -30,21 +32,35 @@ Examples:
   strongroom merchant connect shop-17 --name 'Ada Shop' --email ada@shop.example
   strongroom merchant connect shop-17 --label eu --return-url https://platform.example/connected
 
-Hand the link to the merchant. Opening it has no effect; pressing the button on the page does. While the merchant's token is
-live this is refused (TOKEN_STILL_LIVE): another consent would revoke it.";
+Hand the link to the merchant. Opening it has no effect; pressing the button on the page does. While
+the merchant's token is live this is refused (TOKEN_STILL_LIVE): another consent would revoke it. A
+temporary token may be given up for a permanent one with --upgrade-temporary.";
+const SHOW_HELP: &str = "\
+Examples:
+  strongroom merchant show shop-17                by the platform's id
+  strongroom merchant show mer_0190f3c7111172228333444455556666 --json
+
+NEXT ACTION says what has to be done, and the line below it how.";
 const CONFIRM_HELP: &str = "\
 Example:
   strongroom merchant confirm mer_0190f3c7111172228333444455556666 -
 
-The value is used once and proves that the signed-in merchant is the one who connected: `-` reads it from standard input,
-so that it stands in no list of processes.";
+The value is used once and proves that the signed-in merchant is the one who connected. `-` reads it
+from standard input, so that it stands in no list of processes.";
 const RESOLVE_HELP: &str = "\
-Example:
-  strongroom merchant resolve lnk_0190f3c7111172228333444455556666 --activate --reason 'called the merchant, ticket 4711' --as admin";
+Examples:
+  strongroom merchant resolve lnk_0190f3c7111172228333444455556666 --activate \\
+      --reason 'called the merchant, ticket 4711'
+  strongroom merchant resolve lnk_0190f3c7111172228333444455556666 --close \\
+      --reason 'the link was forwarded to somebody else'
+
+The link's id is in `merchant show`. A connection that serves another merchant too is always held:
+look at SHARED, and ask who that is, before you activate it.";
 const LIST_HELP: &str = "\
 Examples:
-  strongroom merchant list --held
-  strongroom merchant list --next-action reconnect --json";
+  strongroom merchant list --held                             who waits for a decision
+  strongroom merchant list --next-action reconnect --json     who has to consent again
+  strongroom merchant list --label eu --limit 1000";
 
 /// The commands about merchants.
 #[derive(Debug, clap::Subcommand)]
@@ -53,6 +69,7 @@ pub enum MerchantCommand {
     #[command(after_help = LIST_HELP)]
     List(List),
     /// Shows one merchant, its links and what to do next.
+    #[command(after_help = SHOW_HELP)]
     Show {
         /// The merchant: mer_… or the platform's own id.
         #[arg(value_name = "MERCHANT", value_parser = parse_merchant)]
@@ -182,7 +199,8 @@ pub(crate) async fn run(command: MerchantCommand, global: &Global) -> Result<Ans
         MerchantCommand::Confirm(confirm) => confirm.value(&mut io::stdin().lock())?,
         _ => String::new(),
     };
-    let mut client = OnboardingServiceClient::new(global.connect(CALLER).await?);
+    let caller = if matches!(command, MerchantCommand::Resolve(_)) { RESOLVER } else { CALLER };
+    let mut client = OnboardingServiceClient::new(global.connect(caller).await?);
     match command {
         MerchantCommand::List(list) => {
             let (merchants, more) = fetch(&mut client, &list).await?;

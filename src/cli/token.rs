@@ -26,16 +26,29 @@ const PAGE_MAX: i32 = 100;
 
 const GET_HELP: &str = "\
 Examples:
-  strongroom token get shop-17                        what there is, without the token
-  strongroom token get shop-17 --out token            the token into a new file that only you may read
-  TOKEN=$(strongroom token get shop-17 --show)        the token on standard output
+  strongroom token get shop-17                      what there is, without the token
+  strongroom token get shop-17 --out token          the token into a new file for you alone
+  strongroom token get --account 1723052            by an account: ours or the provider's id
+  TOKEN=$(strongroom token get shop-17 --show)      the token on standard output
 
 Each of them is recorded as a read before the server answers.";
+const VERSIONS_HELP: &str = "\
+Example:
+  strongroom token versions shop-17
+
+The head is the version that readers get. `audit list --token` says who held a version, and when.";
+const VERIFY_HELP: &str = "\
+Example:
+  strongroom token verify shop-17
+
+Only the provider's answers change what is known: one word of death is confirmed by a second one,
+some seconds later. A temporary token whose person has confirmed becomes permanent, same version.";
 const REPORT_HELP: &str = "\
 Example:
   strongroom token report con_0190f3c7111172228333444455556666:3 --code 1011 --status 401
 
-About an older version than the head nothing is done; about the head a probe may be started. A report never starts a mint.";
+About an older version than the head nothing is done; about the head a probe may be started. A
+report never starts a mint.";
 
 /// The commands about tokens.
 #[derive(Debug, clap::Subcommand)]
@@ -47,6 +60,7 @@ pub enum TokenCommand {
     #[command(after_help = GET_HELP)]
     Get(Get),
     /// Lists every version of a merchant's connections, newest first, without the tokens.
+    #[command(after_help = VERSIONS_HELP)]
     Versions {
         /// The merchant: mer_… or the platform's own id.
         #[arg(value_name = "MERCHANT", value_parser = parse_merchant)]
@@ -56,6 +70,7 @@ pub enum TokenCommand {
     #[command(after_help = REPORT_HELP)]
     Report(Report),
     /// Asks the provider now whether the merchant's token is alive.
+    #[command(after_help = VERIFY_HELP)]
     Verify {
         /// The merchant: mer_… or the platform's own id.
         #[arg(value_name = "MERCHANT", value_parser = parse_merchant)]
@@ -253,11 +268,11 @@ fn versions_table(versions: &[v1::TokenVersion]) -> String {
         versions.iter().map(|version| {
             [
                 text::version(version.r#ref.as_ref()),
-                if version.head { "head" } else { ABSENT }.to_owned(),
+                place(version).to_owned(),
                 text::liveness(version.liveness),
                 or_absent(&version.evidence),
                 time_or_absent(version.evidence_time.as_ref()),
-                text::issued_kind(version.issued_kind),
+                kind(version),
                 or_absent(&version.cause),
                 time_or_absent(version.store_time.as_ref()),
                 time_or_absent(version.expire_time.as_ref()),
@@ -265,6 +280,23 @@ fn versions_table(versions: &[v1::TokenVersion]) -> String {
             ]
         }),
     )
+}
+
+/// Whether readers get it, or may get it once it is known whether the head lives.
+const fn place(version: &v1::TokenVersion) -> &'static str {
+    match (version.head, version.candidate) {
+        (true, _) => "head",
+        (false, true) => "candidate",
+        (false, false) => ABSENT,
+    }
+}
+
+/// What the version is by now: what was issued as temporary is permanent once its person has confirmed.
+fn kind(version: &v1::TokenVersion) -> String {
+    match version.issued_kind() {
+        v1::IssuedKind::Temporary if version.permanent => "permanent, was temporary".to_owned(),
+        _ => text::issued_kind(version.issued_kind),
+    }
 }
 
 #[cfg(test)]

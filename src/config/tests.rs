@@ -311,3 +311,15 @@ fn all_faults_are_reported_at_once() {
     let expected = ["environment", "link", "log.format", "public.listen", "timing.state_life"].map(|key| (key, true));
     assert_eq!(found, expected, "{errors}");
 }
+
+#[test]
+fn the_readme_explains_every_key_and_no_other() {
+    let (_, section) = include_str!("../../README.md").split_once("## Configuration").unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let mut told: Vec<_> = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
+    let mut keys = super::KEYS.to_vec();
+    told.sort_unstable();
+    keys.sort_unstable();
+    assert_eq!(told, keys);
+}

@@ -108,7 +108,7 @@ pub struct ProviderAccount {
 }
 
 /// Where a new account is, and with it its currency. The provider has more, but only on request
-/// (`docs/provider.md` §8, last table).
+/// (`docs/provider.md` §8).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Country {
     /// The United States: US dollars.

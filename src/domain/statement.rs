@@ -23,16 +23,16 @@ pub use self::reason::{NameReason, Severity};
 
 use self::words::Reading;
 
-/// What the provider puts before the name (best practices, "Recognizable Account Names").
+/// What the provider puts before the name (`docs/provider.md` §8, as all of these).
 pub const LINE_PREFIX: &str = "WPY*";
 /// What a statement says instead of [`LINE_PREFIX`] and the name while a payment is only authorised, and for American Express until the
-/// merchant has passed the provider's identity checks (best practices, "What will the credit card statement look like?").
+/// merchant has passed the provider's identity checks.
 pub const PROVIDER_LINE: &str = "WEPAY, INC.";
 /// Longest name, in characters: the provider's limit of ordinary strings (`docs/provider.md` §3).
 pub const NAME_CHARS_MAX: usize = 255;
 /// Longer input is not looked at: no name of [`NAME_CHARS_MAX`] characters has more bytes than this, but for a few of rare scripts.
 pub const NAME_BYTES_MAX: usize = 1024;
-/// By so many characters of a name the merchant must be known (best practices: a limit of the card networks).
+/// By so many characters of a name the merchant must be known: a limit of the card networks.
 pub const OPENING_CHARS: usize = 14;
 /// Most suggestions: whoever needs more needs a person.
 pub const SUGGESTIONS_MAX: usize = 3;

@@ -14,6 +14,7 @@ mod names;
 mod pages;
 mod proto;
 mod python;
+mod readme;
 mod registration;
 mod serve;
 mod support;

@@ -21,19 +21,24 @@ Example:
   strongroom merchant register shop-17 --email ada@shop.example --first-name Ada --last-name Byron \\
       --ip 203.0.113.7 --device 'Mozilla/5.0 (X11; Linux x86_64)' --name 'Ada Shop'
 
-The token works at once and is temporary: it ends after some 90 days unless the person confirms. `merchant send-confirmation` has the
-provider mail the person. An e-mail address that a connection has is refused (CONNECTION_EXISTS): `merchant link` lets that connection
-serve this merchant too. If the outcome is not known yet, repeat the command with the same --request-id.";
+The token works at once and is temporary: it ends after some 90 days unless the person confirms.
+`merchant send-confirmation` has the provider mail the person. An e-mail address that a connection
+has is refused (CONNECTION_EXISTS): `merchant link` lets that connection serve this merchant too.
+If the outcome is not known yet, repeat the command with the same --request-id.";
 pub(super) const SEND_HELP: &str = "\
 Examples:
   strongroom merchant send-confirmation shop-17
-  strongroom merchant send-confirmation shop-17 --subject 'One more click' --message 'Confirm that you take payments with us.'";
+  strongroom merchant send-confirmation shop-17 --subject 'One more click' \\
+      --message 'Confirm that you take payments with us.'
+
+Every call is another mail, but for the repetition of a --request-id. When the person has confirmed,
+`token verify` sees it; the token's version stays the same.";
 pub(super) const LINK_HELP: &str = "\
 Example:
   strongroom merchant link shop-18 --connection con_0190f3c7111172228333444455556666
 
-No token is minted: the further merchant is served from the connection's own. You must be allowed to for every merchant that the
-connection serves.";
+For a person who owns several shops. No token is minted: the further merchant is served from the
+connection's own. You must be allowed to for every merchant that the connection serves.";
 
 /// Whom to register.
 #[derive(Debug, clap::Args)]

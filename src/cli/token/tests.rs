@@ -135,6 +135,17 @@ fn reporting_carries_the_providers_words() {
 }
 
 #[test]
+fn a_version_says_what_it_has_become() {
+    let confirmed = v1::TokenVersion { issued_kind: v1::IssuedKind::Temporary.into(), ..version(1, true) };
+    let waiting = v1::TokenVersion { candidate: true, permanent: false, ..confirmed.clone() };
+    let waiting = v1::TokenVersion { head: false, ..waiting };
+    let text = listed(&[waiting, confirmed]).text;
+    let rows: Vec<_> = text.lines().skip(1).collect();
+    assert!(rows[0].contains("  candidate  ") && rows[0].contains("  temporary  "), "{text}");
+    assert!(rows[1].contains("  head  ") && rows[1].contains("  permanent, was temporary  "), "{text}");
+}
+
+#[test]
 fn versions_are_a_table() {
     let answer = listed(&[version(2, true), version(1, false)]);
     assert_eq!(

@@ -21,6 +21,8 @@ pub(crate) struct Process {
 /// What came of a process.
 pub(crate) struct Ended {
     pub(crate) is_success: bool,
+    /// None: a signal ended it.
+    pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -74,7 +76,7 @@ impl Process {
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 let (stdout, stderr) = (self.printed("stdout"), self.printed("stderr"));
-                return Ended { is_success: status.success(), stdout, stderr };
+                return Ended { is_success: status.success(), code: status.code(), stdout, stderr };
             }
             assert!(SystemClock.boot() < deadline, "it does not end: {}", self.printed("stderr"));
             SystemClock.sleep(LOOK_EVERY).await;

@@ -40,14 +40,18 @@ pub struct SiteOptions {
     pub grants: Option<String>,
     /// Whether the sandbox revokes earlier tokens, as the provider does.
     pub token_revokes: bool,
+    /// Whether the sandbox's `/user/register` revokes earlier tokens too, which nobody knows of the provider.
+    pub register_revokes: bool,
     /// Whether the product knows that a mint revokes.
     pub mint_revokes: bool,
+    /// What goes wrong at the sandbox from the beginning of the story on, as its control API takes it.
+    pub faults: Vec<serde_json::Value>,
 }
 
 impl SiteOptions {
     /// A site as it should be.
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, grants: None, token_revokes: true, mint_revokes: true }
+        Self { dir, grants: None, token_revokes: true, register_revokes: false, mint_revokes: true, faults: Vec::new() }
     }
 }
 
@@ -93,6 +97,7 @@ pub struct Site {
     product: PathBuf,
     clock: Arc<AdjustableClock>,
     log: Option<Captured>,
+    faults: Vec<serde_json::Value>,
     sandbox: Sandbox,
     running: Running,
 }
@@ -118,7 +123,7 @@ impl Site {
             entropy: Arc::clone(&entropy),
             time_scale: 1,
             token_revokes: options.token_revokes,
-            register_revokes: false,
+            register_revokes: options.register_revokes,
         })
         .await?;
         let listeners = Listeners {
@@ -134,7 +139,7 @@ impl Site {
         let running = app::start(&config, &around, listeners).await?;
         let path = dir.join("dev.json");
         dev.write(&path).map_err(|why| SiteError::file(&path, &why))?;
-        Ok(Self { dev, product, clock, log, sandbox, running })
+        Ok(Self { dev, product, clock, log, faults: options.faults, sandbox, running })
     }
 
     /// How to reach it.
@@ -150,6 +155,11 @@ impl Site {
     /// The one clock of product and sandbox.
     pub fn clock(&self) -> &Arc<AdjustableClock> {
         &self.clock
+    }
+
+    /// What is to go wrong at the sandbox.
+    pub(super) fn faults(&self) -> &[serde_json::Value] {
+        &self.faults
     }
 
     /// Everything that was logged so far, where the log is captured.

@@ -78,7 +78,7 @@ enum LocalCommand {
         #[arg(long, hide = true)]
         sandbox_register_revokes: bool,
         /// What goes wrong at the sandbox, as JSON (to see the demo notice)
-        #[arg(long, value_name = "JSON", hide = true)]
+        #[arg(long, value_name = "JSON", hide = true, value_parser = parse_json)]
         sandbox_fault: Vec<serde_json::Value>,
         /// A product that takes mints for harmless (to see the demo notice)
         #[arg(long, hide = true)]
@@ -256,6 +256,12 @@ async fn run_local(command: LocalCommand) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => failed(&why),
     }
+}
+
+/// Without it clap would take any text for a JSON string.
+#[cfg(feature = "sandbox")]
+fn parse_json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 #[cfg(feature = "sandbox")]

@@ -77,6 +77,12 @@ enum LocalCommand {
         /// A sandbox that does not revoke earlier tokens (to see the demo notice)
         #[arg(long, hide = true)]
         sandbox_keeps_tokens: bool,
+        /// A sandbox whose /user/register revokes earlier tokens (to see the demo hold all the same)
+        #[arg(long, hide = true)]
+        sandbox_register_revokes: bool,
+        /// What goes wrong at the sandbox, as JSON (to see the demo notice)
+        #[arg(long, value_name = "JSON", hide = true, value_parser = parse_json)]
+        sandbox_fault: Vec<serde_json::Value>,
         /// A product that takes mints for harmless (to see the demo notice)
         #[arg(long, hide = true)]
         mints_are_harmless: bool,
@@ -233,8 +239,21 @@ fn failed(why: &Failure) -> ExitCode {
 #[cfg(feature = "sandbox")]
 async fn run_local(command: LocalCommand) -> ExitCode {
     let done = match command {
-        LocalCommand::Demo { grants, sandbox_keeps_tokens, mints_are_harmless } => {
-            show(grants, !sandbox_keeps_tokens, !mints_are_harmless).await
+        LocalCommand::Demo {
+            grants,
+            sandbox_keeps_tokens,
+            sandbox_register_revokes,
+            sandbox_fault,
+            mints_are_harmless,
+        } => {
+            let change = |options: SiteOptions| SiteOptions {
+                token_revokes: !sandbox_keeps_tokens,
+                register_revokes: sandbox_register_revokes,
+                mint_revokes: !mints_are_harmless,
+                faults: sandbox_fault,
+                ..options
+            };
+            show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
         LocalCommand::Sandbox { listen, dir, time_scale } => sandbox(listen, dir, time_scale).await,
@@ -245,12 +264,18 @@ async fn run_local(command: LocalCommand) -> ExitCode {
     }
 }
 
+/// Without it clap would take any text for a JSON string.
 #[cfg(feature = "sandbox")]
-async fn show(grants: Option<PathBuf>, token_revokes: bool, mint_revokes: bool) -> Result<(), Failure> {
+fn parse_json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+#[cfg(feature = "sandbox")]
+async fn show(grants: Option<PathBuf>, change: impl FnOnce(SiteOptions) -> SiteOptions) -> Result<(), Failure> {
     let log = telemetry::capture(DEMO_FILTER)?;
     let grants = grants.map(std::fs::read_to_string).transpose()?;
     let dir = tempfile::Builder::new().prefix("strongroom-demo-").tempdir()?;
-    let options = SiteOptions { grants, token_revokes, mint_revokes, ..SiteOptions::new(dir.path().to_owned()) };
+    let options = change(SiteOptions { grants, ..SiteOptions::new(dir.path().to_owned()) });
     let site = Site::open(options, Some(log)).await?;
     let told = demo::tell(&site, &mut std::io::stdout()).await;
     site.close().await;

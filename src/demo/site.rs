@@ -40,16 +40,28 @@ pub struct SiteOptions {
     pub grants: Option<String>,
     /// Whether the sandbox revokes earlier tokens, as the provider does.
     pub token_revokes: bool,
+    /// Whether the sandbox's `/user/register` revokes earlier tokens too, which nobody knows of the provider.
+    pub register_revokes: bool,
     /// Whether the product knows that a mint revokes.
     pub mint_revokes: bool,
     /// Whether the product has the app owner's token.
     pub has_app_owner: bool,
+    /// What goes wrong at the sandbox from the beginning of the story on, as its control API takes it.
+    pub faults: Vec<serde_json::Value>,
 }
 
 impl SiteOptions {
     /// A site as it should be.
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, grants: None, token_revokes: true, mint_revokes: true, has_app_owner: true }
+        Self {
+            dir,
+            grants: None,
+            token_revokes: true,
+            register_revokes: false,
+            mint_revokes: true,
+            has_app_owner: true,
+            faults: Vec::new(),
+        }
     }
 }
 
@@ -97,6 +109,7 @@ pub struct Site {
     log: Option<Captured>,
     /// Absent once it was taken away.
     sandbox: Option<Sandbox>,
+    faults: Vec<serde_json::Value>,
     running: Running,
 }
 
@@ -121,7 +134,7 @@ impl Site {
             entropy: Arc::clone(&entropy),
             time_scale: 1,
             token_revokes: options.token_revokes,
-            register_revokes: false,
+            register_revokes: options.register_revokes,
         })
         .await?;
         let listeners = Listeners {
@@ -138,7 +151,8 @@ impl Site {
         let running = app::start(&config, &around, listeners).await?;
         let path = dir.join("dev.json");
         dev.write(&path).map_err(|why| SiteError::file(&path, &why))?;
-        Ok(Self { dev, product, clock, log, sandbox: Some(sandbox), running })
+        let faults = options.faults;
+        Ok(Self { dev, product, clock, log, sandbox: Some(sandbox), faults, running })
     }
 
     /// How to reach it.
@@ -154,6 +168,11 @@ impl Site {
     /// The one clock of product and sandbox.
     pub fn clock(&self) -> &Arc<AdjustableClock> {
         &self.clock
+    }
+
+    /// What is to go wrong at the sandbox.
+    pub(super) fn faults(&self) -> &[serde_json::Value] {
+        &self.faults
     }
 
     /// Everything that was logged so far, where the log is captured.

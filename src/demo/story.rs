@@ -1,14 +1,17 @@
-//! The story: a merchant connects, one service gets the token and no other, and what could go wrong does.
+//! The story: a merchant connects, another is registered and gets accounts, one service gets their tokens and no other, and what
+//! could go wrong does.
 //!
 //! Each step has a stable name, under which the demo fails when what the step claims does not hold. What a step says was read
 //! from an answer of the API, from a page, or from the sandbox's call log, never from the product's own state.
 
+mod accounts;
 mod callers;
 mod connect;
 mod journey;
 mod proof;
 mod provider;
 mod refuse;
+mod register;
 mod renew;
 
 use std::io::{self, Write};
@@ -18,6 +21,7 @@ use self::journey::Shop;
 use self::proof::Evidence;
 use self::provider::Provider;
 use super::Site;
+use crate::v1::Account;
 
 /// The first step that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -62,7 +66,7 @@ pub async fn tell(site: &Site, out: &mut dyn Write) -> Result<(), Failure> {
         "Everything below runs in this process: the product, a sandbox as the provider, and a browser as the merchant.",
     )?;
     teller.line("")?;
-    let mut story = teller.step("start", Story::begin(site))?;
+    let mut story = teller.step("start", Story::begin(site).await)?;
     teller.step("connect", story.connect().await)?;
     teller.step("held-until-confirmed", story.held_until_confirmed().await)?;
     teller.step("payments-reads", story.payments_reads().await)?;
@@ -72,6 +76,13 @@ pub async fn tell(site: &Site, out: &mut dyn Write) -> Result<(), Failure> {
     teller.step("revoked-is-dead", story.revoked_is_dead().await)?;
     teller.step("reauthorized", story.reauthorized().await)?;
     teller.step("wrong-user-consent", story.wrong_user_consent().await)?;
+    teller.step("registered", story.registered().await)?;
+    teller.step("known-email-linked", story.known_email_is_linked().await)?;
+    teller.step("confirmed-without-loss", story.confirmed_without_loss().await)?;
+    teller.step("bad-name-refused", story.bad_name_is_refused().await)?;
+    teller.step("second-account-no-new-token", story.second_account_needs_no_new_token().await)?;
+    teller.step("read-by-account", story.read_by_account().await)?;
+    teller.step("lost-answer-found-once", story.lost_answer_is_found_once().await)?;
     teller.step("trails-verify", story.trails_verify().await)?;
     teller.step("nothing-in-clear", story.nothing_in_clear())?;
     teller.line("")?;
@@ -87,18 +98,27 @@ struct Story<'a> {
     provider: Provider,
     bakery: Shop,
     books: Shop,
+    stall: Shop,
+    /// Accounts of the stall, oldest first.
+    accounts: Vec<Account>,
     evidence: Evidence,
 }
 
 impl<'a> Story<'a> {
-    fn begin(site: &'a Site) -> Checked<Self> {
+    async fn begin(site: &'a Site) -> Checked<Self> {
         let dev = site.dev();
+        let provider = Provider::new(dev)?;
+        for fault in site.faults() {
+            provider.script(fault.clone()).await?;
+        }
         Ok(Self {
             site,
             callers: Callers::new(dev)?,
-            provider: Provider::new(dev)?,
+            provider,
             bakery: Shop::bakery(dev)?,
             books: Shop::books(dev)?,
+            stall: Shop::stall(dev)?,
+            accounts: Vec::new(),
             evidence: Evidence::default(),
         })
     }

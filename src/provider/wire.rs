@@ -159,7 +159,7 @@ pub(super) fn refusal(answer: &Answer, sent: &[&str]) -> Option<Refusal> {
         status: answer.status,
         error: without_secrets(&word(fields.get("error")?)?, sent),
         code,
-        description: plain(&without_secrets(description, sent), DESCRIPTION_CHARS_MAX),
+        description: plain(&without_addresses(&without_secrets(description, sent)), DESCRIPTION_CHARS_MAX),
     })
 }
 
@@ -228,6 +228,21 @@ pub(super) fn without_secrets(text: &str, sent: &[&str]) -> String {
         let run = piece.trim_end_matches(|c: char| !of_token(c));
         clean.push_str(if run.len() >= SECRET_RUN_CHARS_MIN { REMOVED } else { run });
         clean.push_str(piece.strip_prefix(run).unwrap_or_default());
+    }
+    clean
+}
+
+/// The text without e-mail addresses: an answer may name a person of whom the request said nothing, and a refusal is kept.
+pub(super) fn without_addresses(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for piece in text.split_inclusive(char::is_whitespace) {
+        let word = piece.trim_end();
+        let is_address = ["@", "%40"].into_iter().any(|sign| {
+            let sides = word.split_once(sign);
+            sides.is_some_and(|(local, domain)| !local.is_empty() && domain.starts_with(char::is_alphanumeric))
+        });
+        clean.push_str(if is_address { REMOVED } else { word });
+        clean.push_str(piece.strip_prefix(word).unwrap_or_default());
     }
     clean
 }

@@ -2,6 +2,9 @@
 //!
 //! Each kind of place has a positive control: something that must be found there by the same search.
 
+mod registered;
+mod shell;
+
 use std::collections::BTreeSet;
 
 use reqwest::Method;
@@ -13,13 +16,17 @@ use strongroom::v1::{
     ReportProviderErrorRequest, ResolveHeldLinkRequest, StartAuthorizationRequest, VerifyTokenRequest,
     create_account_request, get_access_token_request, verify_token_request,
 };
-use tonic::Status;
+use tonic::{Response, Status};
 use url::Url;
 
 use crate::support::app::{RETURN_URL, Shop, TOKEN, TestApp, log, records_of};
 
 /// Stands where texts of callers are meant to stand: trail, database, log.
 const CANARY: &str = "canary_5d8e0b7a42c91f36";
+
+/// How the sandbox's tokens begin, and how many digits after that are no accident.
+const TOKEN_PREFIX: &[u8] = b"STAGE_";
+const TOKEN_DIGITS_MIN: usize = 8;
 
 /// A place that was searched.
 struct Place {
@@ -33,9 +40,22 @@ struct Place {
 struct Secrets {
     seen: BTreeSet<(String, String)>,
     errors: Vec<Vec<u8>>,
+    /// What was answered and printed where no token was asked for: kind of place, name and bytes.
+    said: Vec<(&'static str, String, Vec<u8>)>,
 }
 
 impl Secrets {
+    fn add(&mut self, what: &str, secret: impl Into<String>) {
+        self.seen.insert((what.to_owned(), secret.into()));
+    }
+
+    /// Keeps an answer that carries no token.
+    fn answered<T: std::fmt::Debug>(&mut self, what: &str, answer: Result<Response<T>, Status>) -> T {
+        let answer = answer.unwrap().into_inner();
+        self.said.push(("answer", what.to_owned(), format!("{answer:?}").into_bytes()));
+        answer
+    }
+
     fn token(&mut self, read: &GetAccessTokenResponse) {
         self.seen.insert(("token".to_owned(), read.access_token.clone()));
     }
@@ -207,13 +227,15 @@ async fn places(app: &TestApp, secrets: &Secrets) -> Vec<Place> {
     let mut places = vec![Place { kind: "log", name: "the log".to_owned(), bytes: log().bytes() }];
     let error = |bytes: &Vec<u8>| Place { kind: "error", name: "a refusal".to_owned(), bytes: bytes.clone() };
     places.extend(secrets.errors.iter().map(error));
+    let said = secrets.said.iter().cloned();
+    places.extend(said.map(|(kind, name, bytes)| Place { kind, name, bytes }));
     let export = app.export().await;
     let record = |bytes: &[u8]| Place { kind: "record", name: "a trail record".to_owned(), bytes: bytes.to_vec() };
     places.extend(records_of(&export).into_iter().map(record));
     for path in files_below(app.files()).unwrap() {
         let name = path.strip_prefix(app.files()).unwrap().display().to_string();
-        // The operator's own file; the product only reads it.
-        if name != "client_secret" {
+        // Files of the operator's own; the product only reads them.
+        if !matches!(name.as_str(), "client_secret" | shell::CONFIG) {
             places.push(Place { kind: "file", name, bytes: std::fs::read(&path).unwrap_or_default() });
         }
     }
@@ -246,6 +268,14 @@ fn found(places: &[Place], search: &Search) -> BTreeSet<String> {
         hits.into_iter().map(|hit| format!("{} ({}) in {} {}", hit.what, hit.form, place.kind, place.name)).collect()
     };
     places.iter().flat_map(hits).collect()
+}
+
+/// Whether there is something of the shape of a sandbox's token.
+fn has_token_shaped(bytes: &[u8]) -> bool {
+    let shape = TOKEN_PREFIX.len() + TOKEN_DIGITS_MIN;
+    bytes
+        .windows(shape)
+        .any(|window| window.strip_prefix(TOKEN_PREFIX).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
 fn search_for(text: &str) -> Search {
@@ -283,6 +313,8 @@ async fn nothing_secret_lies_about_after_a_journey_with_everything_that_goes_wro
         let request = VerifyTokenRequest { request_id: app.request_id(), merchant };
         app.caller("payments").tokens().verify_token(request).await.unwrap();
     }
+    let stall = registered::furnish(&app, &mut secrets).await;
+    shell::look_around(&app, &stall, &mut secrets).await;
 
     // Positive controls first, one for each kind of place.
     tracing::trace!("planted: {CANARY}");
@@ -299,6 +331,17 @@ async fn nothing_secret_lies_about_after_a_journey_with_everything_that_goes_wro
     }
     let known = found(&all, &search_for(&connection));
     assert!(known.iter().any(|hit| hit.contains("in error ")), "the connection's id in a refusal: {known:?}");
+    let known = found(&all, &search_for(registered::STALL));
+    for kind in ["answer", "output"] {
+        let hit = |place: &str| place.contains(&format!("in {kind} "));
+        assert!(known.iter().any(|place| hit(place)), "the merchant in an {kind}: {known:?}");
+    }
+    // A token that nobody has read does not lie about either: anything of the shape of one.
+    let token = app.token(&shop).await.access_token;
+    assert!(has_token_shaped(token.as_bytes()) && !has_token_shaped(TOKEN_PREFIX));
+    let shaped: Vec<&str> =
+        all.iter().filter(|place| has_token_shaped(&place.bytes)).map(|place| place.name.as_str()).collect();
+    assert!(shaped.is_empty(), "something like a token in {shaped:?}");
     let pages = pages(&app, &shop.browser);
     let id = shop.merchant_id.clone();
     let app_id: Vec<&str> = shop.link.as_ref().unwrap().path_segments().unwrap().collect();

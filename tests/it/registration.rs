@@ -119,9 +119,8 @@ impl TestApp {
 
     /// Waits, while time passes, until no attempt of the merchant is open.
     async fn settled(&self, external_id: &str) {
-        let settled = self.until("the attempt settled", async || {
-            self.merchant(external_id).await.unwrap().open_attempt.is_none()
-        });
+        let settled = self
+            .until("the attempt settled", async || self.merchant(external_id).await.unwrap().open_attempt.is_none());
         self.while_time_passes(settled).await;
     }
 

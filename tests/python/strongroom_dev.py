@@ -64,9 +64,18 @@ class Dev:
         """How often the sandbox saw /oauth2/token."""
         return len(self.control("GET", "/calls?path=/v2/oauth2/token")["calls"])
 
+    def calls(self, path):
+        """The calls of this path that the sandbox saw, oldest first."""
+        return self.control("GET", f"/calls?path=/v2{path}")["calls"]
+
     def provider_user(self, token):
         """What the provider says to this token: (status, body)."""
-        request = urllib.request.Request(self.json["sandbox"]["api"] + "/user", data=b"{}", method="POST")
+        return self.provider("/user", token)
+
+    def provider(self, call, token, **parameters):
+        """A call to the provider with this token: (status, body)."""
+        data = json.dumps(parameters).encode()
+        request = urllib.request.Request(self.json["sandbox"]["api"] + call, data=data, method="POST")
         request.add_header("Content-Type", "application/json")
         request.add_header("Authorization", f"Bearer {token}")
         request.add_header("User-Agent", "journey")
@@ -89,9 +98,11 @@ class Form(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         if tag == "form":
-            self.forms.append({"action": attrs.get("action", ""), "fields": {}})
+            self.forms.append({"action": attrs.get("action", ""), "fields": {}, "boxes": {}})
         elif tag == "input" and self.forms and "name" in attrs:
-            self.forms[-1]["fields"][attrs["name"]] = attrs.get("value") or ""
+            is_open_box = attrs.get("type") in ("checkbox", "radio") and "checked" not in attrs
+            kind = "boxes" if is_open_box else "fields"
+            self.forms[-1][kind][attrs["name"]] = attrs.get("value") or ""
         elif tag == "title":
             self._in_title = True
 
@@ -145,7 +156,8 @@ class Browser:
         for form in Form(text).forms:
             wanted = {name: value for name, value in filled.items() if name != "form"}
             same_kind = "form" not in filled or form["fields"].get("form") == filled["form"]
-            if same_kind and all(name in form["fields"] or name == "decision" for name in wanted):
+            known = {*form["fields"], *form["boxes"], "decision"}
+            if same_kind and known.issuperset(wanted):
                 target = urllib.parse.urljoin(url, form["action"]) if form["action"] else url
                 return self.go(target, {**form["fields"], **filled})
         raise AssertionError(f"no form for {sorted(filled)} on the page {Form(text).title!r}")

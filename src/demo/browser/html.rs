@@ -9,6 +9,8 @@ pub struct Form {
     pub action: String,
     /// Fields with what stands in them.
     pub fields: Vec<(String, String)>,
+    /// Boxes that nobody has ticked: what each sends when somebody does.
+    boxes: Vec<(String, String)>,
     /// Its buttons.
     buttons: Vec<Button>,
 }
@@ -26,12 +28,17 @@ impl Form {
     }
 
     /// What is sent when this was typed and the button with this value pressed (the first one when empty); else what is missing.
+    /// Typing the value of a box ticks it.
     pub(super) fn filled_in(&self, typed: &[(&str, &str)], button: &str) -> Result<Vec<(String, String)>, String> {
         let mut fields = self.fields.clone();
         for (name, value) in typed {
-            let field = fields.iter_mut().find(|(field, _)| field == name);
-            let (_, current) = field.ok_or_else(|| format!("field \"{name}\""))?;
-            (*value).clone_into(current);
+            match fields.iter_mut().find(|(field, _)| field == name) {
+                Some((_, current)) => (*value).clone_into(current),
+                None => {
+                    let ticked = self.boxes.iter().find(|(field, ticked)| field == name && ticked == value);
+                    fields.push(ticked.cloned().ok_or_else(|| format!("field \"{name}\""))?);
+                }
+            }
         }
         let pressed = self.buttons.iter().find(|candidate| button.is_empty() || candidate.value == button);
         let pressed = pressed.ok_or_else(|| format!("button \"{button}\""))?;
@@ -52,7 +59,13 @@ pub(super) fn forms(html: &str) -> Vec<Form> {
             ("form", _) => {
                 forms.extend(open.take());
                 let is_post = value("method").eq_ignore_ascii_case("post");
-                open = Some(Form { is_post, action: value("action"), fields: Vec::new(), buttons: Vec::new() });
+                open = Some(Form {
+                    is_post,
+                    action: value("action"),
+                    fields: Vec::new(),
+                    boxes: Vec::new(),
+                    buttons: Vec::new(),
+                });
             }
             ("/form", _) => forms.extend(open.take()),
             ("button", Some(form)) => {
@@ -63,7 +76,9 @@ pub(super) fn forms(html: &str) -> Vec<Form> {
             }
             ("input", Some(form)) => match value("type").to_ascii_lowercase().as_str() {
                 "submit" => form.buttons.push(Button { name: value("name"), value: value("value") }),
-                "checkbox" | "radio" if tag.attribute("checked").is_none() => {}
+                "checkbox" | "radio" if tag.attribute("checked").is_none() => {
+                    form.boxes.push((value("name"), value("value")));
+                }
                 _ if value("name").is_empty() => {}
                 _ => form.fields.push((value("name"), value("value"))),
             },
@@ -255,6 +270,9 @@ mod tests {
         assert_eq!(pairs(&sent), [("csrf", "<\">"), ("email", "eve@shop"), ("on", "1"), ("decision", "deny")]);
         let first = form.filled_in(&[], "").unwrap();
         assert_eq!(pairs(&first).last(), Some(&("decision", "grant")));
+        let ticked = form.filled_in(&[("off", "1")], "").unwrap();
+        assert!(pairs(&ticked).contains(&("off", "1")) && !pairs(&first).contains(&("off", "1")));
+        assert_eq!(form.filled_in(&[("off", "2")], ""), Err("field \"off\"".to_owned()));
     }
 
     #[test]

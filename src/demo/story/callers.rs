@@ -11,6 +11,7 @@ use tonic_types::StatusExt as _;
 
 use super::{Checked, Unmet, ensure};
 use crate::demo::dev_json::DevJson;
+use crate::v1::account_service_client::AccountServiceClient;
 use crate::v1::audit_service_client::AuditServiceClient;
 use crate::v1::get_access_token_request::Owner;
 use crate::v1::onboarding_service_client::OnboardingServiceClient;
@@ -39,6 +40,11 @@ impl Caller {
         OnboardingServiceClient::new(self.channel.clone())
     }
 
+    /// AccountService as this caller.
+    pub(super) fn accounts(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::new(self.channel.clone())
+    }
+
     /// AuditService as this caller.
     pub(super) fn audit(&self) -> AuditServiceClient<Channel> {
         AuditServiceClient::new(self.channel.clone())
@@ -46,8 +52,12 @@ impl Caller {
 
     /// Reads a merchant's token.
     pub(super) async fn read(&self, external_id: &str) -> Result<GetAccessTokenResponse, Status> {
-        let owner = Some(Owner::ExternalId(external_id.to_owned()));
-        let request = GetAccessTokenRequest { owner, min_version: None };
+        self.read_of(Owner::ExternalId(external_id.to_owned())).await
+    }
+
+    /// Reads a token by whatever leads to it.
+    pub(super) async fn read_of(&self, owner: Owner) -> Result<GetAccessTokenResponse, Status> {
+        let request = GetAccessTokenRequest { owner: Some(owner), min_version: None };
         self.tokens().get_access_token(request).await.map(Response::into_inner)
     }
 }

@@ -77,6 +77,17 @@ impl Shop {
         Self::new(dev, "corner-books", "Featherstone Rare Books", person)
     }
 
+    /// The third merchant, whom the platform registers itself.
+    pub(super) fn stall(dev: &DevJson) -> Checked<Self> {
+        let person = Person {
+            first_name: "Philippa",
+            last_name: "Marchbanks",
+            email: "philippa@flower-stall.example",
+            password: "three red tulips, wilted",
+        };
+        Self::new(dev, "flower-stall", "Marchbanks Cut Flowers", person)
+    }
+
     fn new(dev: &DevJson, external_id: &'static str, display_name: &'static str, person: Person) -> Checked<Self> {
         Ok(Self {
             external_id,
@@ -185,6 +196,13 @@ pub(super) async fn log_in(browser: &mut Browser, person: &Person) -> Checked<()
     let form = provider_form(browser, "login")?;
     browser.submit(&form, &[("email", person.email), ("password", person.password)], "").await?;
     Ok(())
+}
+
+/// Follows the link of a mail, chooses a password, accepts the terms and grants access: where that leads.
+pub(super) async fn confirm_registration(browser: &mut Browser, link: &Url, person: &Person) -> Checked<Arrival> {
+    browser.open(link.clone()).await?;
+    let form = provider_form(browser, "confirm")?;
+    Ok(browser.submit(&form, &[("password", person.password), ("accept", "yes")], "grant").await?)
 }
 
 /// Presses "Grant" on the provider's page.

@@ -6,6 +6,7 @@ use reqwest::{Client, Method, redirect};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use super::{Checked, Unmet, ensure};
 use crate::demo::dev_json::DevJson;
@@ -16,6 +17,12 @@ use crate::domain::ambient::{Clock as _, SystemClock};
 pub(super) const TOKEN: &str = "/v2/oauth2/token";
 /// The call that names a token's user.
 pub(super) const USER: &str = "/v2/user";
+/// The call that makes users.
+pub(super) const REGISTER: &str = "/v2/user/register";
+/// The call that makes accounts.
+pub(super) const CREATE: &str = "/v2/account/create";
+/// The call that looks for accounts.
+pub(super) const FIND: &str = "/v2/account/find";
 /// The page where people consent.
 pub(super) const AUTHORIZE: &str = "/v2/oauth2/authorize";
 
@@ -38,11 +45,28 @@ pub(super) struct Logged {
     pub(super) user_id: Option<u64>,
     pub(super) scope: Option<String>,
     pub(super) token_sha256: Option<String>,
+    /// False when the answer was lost.
+    pub(super) answered: bool,
 }
 
 #[derive(Deserialize)]
 struct Log {
     calls: Vec<Logged>,
+}
+
+/// A mail that the provider sent, with the link that only its reader has. No `Debug`: whoever has the link can confirm.
+#[derive(Deserialize)]
+pub(super) struct Mail {
+    pub(super) to: String,
+    pub(super) subject: String,
+    pub(super) message: String,
+    pub(super) button_text: String,
+    pub(super) link: Url,
+}
+
+#[derive(Deserialize)]
+struct Mails {
+    mails: Vec<Mail>,
 }
 
 /// What the provider says to a token.
@@ -94,6 +118,15 @@ impl Provider {
         ensure(calls.is_empty(), "no further /oauth2/token at the provider", || format!("{} of them", calls.len()))
     }
 
+    /// Holds when nothing that issues tokens was called after this call.
+    pub(super) async fn minted_nothing_since(&self, after: u64) -> Checked<()> {
+        let registered = self.calls(REGISTER, after).await?;
+        ensure(registered.is_empty(), "no further /user/register at the provider", || {
+            format!("{} of them", registered.len())
+        })?;
+        self.issued_nothing_since(after).await
+    }
+
     /// Waits until somebody has asked for this token's user after this call.
     pub(super) async fn checked_since(&self, token_sha256: &str, after: u64) -> Checked<()> {
         for _ in 0..LOOKS_MAX {
@@ -108,11 +141,7 @@ impl Provider {
 
     /// Asks for the user of a token, as the service that holds it would.
     pub(super) async fn user(&self, token: &str) -> Checked<Word> {
-        let url = format!("{}/user", self.api);
-        let request = self.http.post(url).bearer_auth(token).header("content-type", "application/json").body("{}");
-        let answer = request.send().await.map_err(|error| no_answer(&error))?;
-        let body = answer.bytes().await.map_err(|error| no_answer(&error))?;
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let body = self.ask("/user", token, &json!({})).await?;
         match (body.get("user_id").and_then(Value::as_u64), body.get("error_code").and_then(Value::as_u64)) {
             (Some(user_id), _) => Ok(Word::Works { subject: user_id.to_string() }),
             (None, Some(code)) => Ok(Word::Refused { code: code.to_string() }),
@@ -140,9 +169,37 @@ impl Provider {
         Ok(answer.get("revoked").and_then(Value::as_u64).unwrap_or(0))
     }
 
+    /// The mails that went to this user.
+    pub(super) async fn mails(&self, subject: &str) -> Checked<Vec<Mail>> {
+        let answer = self.control(Method::GET, &format!("/mails?user_id={subject}"), None).await?;
+        let mails: Result<Mails, _> = serde_json::from_value(answer);
+        mails.map(|mails| mails.mails).map_err(|error| Unmet::new("the mails of a user", error.to_string()))
+    }
+
+    /// Scripts what goes wrong with a call to come.
+    pub(super) async fn script(&self, fault: Value) -> Checked<()> {
+        self.control(Method::POST, "/faults", Some(fault)).await.map(drop)
+    }
+
+    /// The ids of the accounts with this name, as a service that holds the token would ask for them.
+    pub(super) async fn accounts_named(&self, token: &str, name: &str) -> Checked<Vec<String>> {
+        let accounts = self.ask("/account/find", token, &json!({ "name": name })).await?;
+        let accounts = accounts.as_array().ok_or_else(|| Unmet::new("a list of accounts", "something else"))?;
+        let id = |account: &Value| account.get("account_id").and_then(Value::as_u64).map(|id| id.to_string());
+        Ok(accounts.iter().filter_map(id).collect())
+    }
+
     /// Moves the clock that provider and product share.
     pub(super) async fn advance(&self, by: Duration) -> Checked<()> {
         self.control(Method::POST, "/clock", Some(json!({ "advance_s": by.as_secs() }))).await.map(drop)
+    }
+
+    async fn ask(&self, call: &str, token: &str, parameters: &Value) -> Checked<Value> {
+        let request = self.http.post(format!("{}{call}", self.api)).bearer_auth(token);
+        let request = request.header("content-type", "application/json").body(parameters.to_string());
+        let answer = request.send().await.map_err(|error| no_answer(&error))?;
+        let body = answer.bytes().await.map_err(|error| no_answer(&error))?;
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
     }
 
     async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Checked<Value> {

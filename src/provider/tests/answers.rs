@@ -207,6 +207,10 @@ fn a_description_is_bounded_plain_and_free_of_secrets() {
     assert_eq!(read("a\u{1b}[31m\r\nb\u{202e}\0"), "a\u{fffd}[31m\u{fffd}\u{fffd}b\u{fffd}\u{fffd}");
     assert_eq!(read(&"é ".repeat(500)).chars().count(), DESCRIPTION_CHARS_MAX);
     assert_eq!(read(&format!("token '{TOKEN}' of {SECRET}!")), "token '[removed]' of [removed]!");
+    assert_eq!(
+        read("user <ada@shop.example>, or ada%40shop.example  may not @ all"),
+        "user [removed] or [removed]  may not @ all"
+    );
     let at_the_cut = format!("{} {TOKEN}", "ab ".repeat(95));
     assert!(!read(&at_the_cut).contains("STAGE"));
     assert_eq!(read(""), "");

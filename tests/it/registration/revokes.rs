@@ -190,7 +190,10 @@ impl TestApp {
     async fn assert_served(&self, external_id: &str, what: &str) -> strongroom::v1::GetAccessTokenResponse {
         let token = self.caller("payments").read(external_id).await.unwrap();
         let there = self.live_there().await;
-        assert!(there[&token.subject].contains(&shown(&token.access_token)), "{what}: lost; {external_id} has a dead token");
+        assert!(
+            there[&token.subject].contains(&shown(&token.access_token)),
+            "{what}: lost; {external_id} has a dead token"
+        );
         assert!(self.works_there(&token.access_token).await, "{what}: what {external_id} is handed out works");
         token
     }
@@ -227,10 +230,10 @@ impl TestApp {
         if row.before == Before::OtherUnknown {
             // Nothing is decided: the token waits, and readers of the other merchant are told of the doubt.
             let versions = self.versions(&scene.merchant).await;
-            assert_eq!(versions.iter().map(|version| (version.candidate, version.head)).collect::<Vec<_>>(), [
-                (true, false),
-                (false, true)
-            ]);
+            assert_eq!(
+                versions.iter().map(|version| (version.candidate, version.head)).collect::<Vec<_>>(),
+                [(true, false), (false, true)]
+            );
             let read = self.caller("payments").read(scene.other.as_ref().unwrap()).await.unwrap();
             assert_eq!(read.liveness(), Liveness::Suspect, "{what}");
         }

@@ -102,7 +102,8 @@ impl TestApp {
     /// Every attempt to register, by merchant, oldest first.
     async fn registrations(&self) -> BTreeMap<String, Vec<Attempt>> {
         let mut by_merchant: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
-        let mut request = ListAttemptsRequest { page_size: 100, kind: AttemptKind::Register.into(), ..Default::default() };
+        let mut request =
+            ListAttemptsRequest { page_size: 100, kind: AttemptKind::Register.into(), ..Default::default() };
         loop {
             let page = self.caller("auditor").tokens().list_attempts(request.clone()).await.unwrap().into_inner();
             for attempt in page.attempts {

@@ -81,7 +81,10 @@ async fn a_known_address_is_refused_with_the_way_out() {
     // Another merchant, and spelling does not matter.
     let refused = app.register(&app.registration("bob", "ADA@Mail.Example")).await.unwrap_err();
     assert_eq!(outcome(&refused), EXISTS);
-    assert_eq!((&metadata(&refused, "connection_id"), metadata(&refused, "way_out").as_str()), (known, "link_merchant"));
+    assert_eq!(
+        (&metadata(&refused, "connection_id"), metadata(&refused, "way_out").as_str()),
+        (known, "link_merchant")
+    );
     assert_eq!(outcome_of(&app.merchant("bob").await), "NOT_FOUND", "nothing was made");
     // The merchant itself.
     let refused = app.register(&anew(&app.registration("ada", &address("ada")))).await.unwrap_err();
@@ -316,8 +319,7 @@ async fn of_two_merchants_with_one_address_at_once_one_is_registered() {
     let app = TestApp::start().await;
     app.fault(json!({ "path": "/user/register", "kind": "delay_after", "delay_ms": 300, "times": 9 })).await;
     let orders = ["ada", "bob", "eve"].map(|name| app.registration(name, &address("shared")));
-    let (one, two, three) =
-        tokio::join!(app.register(&orders[0]), app.register(&orders[1]), app.register(&orders[2]));
+    let (one, two, three) = tokio::join!(app.register(&orders[0]), app.register(&orders[1]), app.register(&orders[2]));
     let mut outcomes = [one, two, three].map(|answer| outcome_of(&answer));
     outcomes.sort();
     assert_eq!(outcomes.iter().filter(|outcome| *outcome == "OK").count(), 1, "{outcomes:?}");

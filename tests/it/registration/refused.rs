@@ -45,8 +45,16 @@ async fn every_field_that_breaks_a_rule_is_named_at_once_and_nothing_is_changed(
     let refused = app.register(&wrong).await.unwrap_err();
     assert_eq!(outcome_of::<()>(&Err(refused.clone())), "INVALID_ARGUMENT");
     let named = [
-        "request_id", "external_id", "labels", "display_name", "email", "first_name", "last_name", "client_ip",
-        "client_device", "terms_time",
+        "request_id",
+        "external_id",
+        "labels",
+        "display_name",
+        "email",
+        "first_name",
+        "last_name",
+        "client_ip",
+        "client_device",
+        "terms_time",
     ];
     assert_eq!(fields(&refused), named);
     let description = refused.get_details_bad_request().unwrap().field_violations[7].description.clone();
@@ -92,8 +100,7 @@ async fn every_field_that_breaks_a_rule_is_named_at_once_and_nothing_is_changed(
 async fn a_person_is_sent_only_where_the_configuration_allows() {
     let app = TestApp::start().await;
     for url in ["https://elsewhere.test/", "not a url", "https://platform.test.evil.test/", "javascript:alert(1)"] {
-        let order =
-            RegisterMerchantRequest { return_url: url.to_owned(), ..app.registration("ada", &address("ada")) };
+        let order = RegisterMerchantRequest { return_url: url.to_owned(), ..app.registration("ada", &address("ada")) };
         let refused = app.register(&order).await;
         assert_eq!(outcome_of(&refused), "INVALID_ARGUMENT:RETURN_URL_NOT_ALLOWED", "{url}");
     }
@@ -105,13 +112,10 @@ async fn a_person_is_sent_only_where_the_configuration_allows() {
 async fn labels_are_taken_once_and_never_changed_by_a_request() {
     let app = TestApp::start().await;
     let labels = vec!["elsewhere".to_owned(), "shops".to_owned()];
-    let order =
-        RegisterMerchantRequest { labels: labels.clone(), ..app.registration("ada", &address("ada")) };
+    let order = RegisterMerchantRequest { labels: labels.clone(), ..app.registration("ada", &address("ada")) };
     assert_eq!(app.register(&order).await.unwrap().labels, labels);
-    let changed = RegisterMerchantRequest {
-        labels: vec!["shops".to_owned()],
-        ..app.registration("ada", &address("ada-two"))
-    };
+    let changed =
+        RegisterMerchantRequest { labels: vec!["shops".to_owned()], ..app.registration("ada", &address("ada-two")) };
     let refused = app.register(&changed).await.unwrap_err();
     assert_eq!(outcome_of::<()>(&Err(refused.clone())), "INVALID_ARGUMENT");
     assert_eq!(fields(&refused), ["labels"]);

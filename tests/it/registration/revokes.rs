@@ -190,7 +190,10 @@ impl TestApp {
     async fn assert_served(&self, external_id: &str, what: &str) -> strongroom::v1::GetAccessTokenResponse {
         let token = self.caller("payments").read(external_id).await.unwrap();
         let there = self.live_there().await;
-        assert!(there[&token.subject].contains(&shown(&token.access_token)), "{what}: lost; {external_id} has a dead token");
+        assert!(
+            there[&token.subject].contains(&shown(&token.access_token)),
+            "{what}: lost; {external_id} has a dead token"
+        );
         assert!(self.works_there(&token.access_token).await, "{what}: what {external_id} is handed out works");
         token
     }
@@ -227,10 +230,10 @@ impl TestApp {
         if row.before == Before::OtherUnknown {
             // Nothing is decided: the token waits, and readers of the other merchant are told of the doubt.
             let versions = self.versions(&scene.merchant).await;
-            assert_eq!(versions.iter().map(|version| (version.candidate, version.head)).collect::<Vec<_>>(), [
-                (true, false),
-                (false, true)
-            ]);
+            assert_eq!(
+                versions.iter().map(|version| (version.candidate, version.head)).collect::<Vec<_>>(),
+                [(true, false), (false, true)]
+            );
             let read = self.caller("payments").read(scene.other.as_ref().unwrap()).await.unwrap();
             assert_eq!(read.liveness(), Liveness::Suspect, "{what}");
         }
@@ -285,4 +288,63 @@ async fn no_live_token_is_lost_where_a_registration_revokes() {
 #[tokio::test]
 async fn no_live_token_is_lost_where_a_registration_leaves_earlier_tokens_alone() {
     play_all(false).await;
+}
+
+/// Two merchants are registered under the address of a third one's user while the provider does not say whether anything lives.
+async fn two_wait(app: &TestApp, revokes: bool) -> Vec<&'static str> {
+    app.control(Method::POST, "/settings", Some(json!({ "register_revokes": revokes }))).await;
+    let (_, subject) = app.consented("ada").await;
+    app.fault(json!({ "path": "/user", "kind": "lose_before", "times": 1_000 })).await;
+    for name in ["bob", "eve"] {
+        app.forget_address(&subject).await;
+        let made = app.register(&app.registration(name, &address("ada"))).await.unwrap();
+        assert_eq!((made.links[0].state(), &made.links[0].subject), (LinkState::Held, &subject), "{name}");
+    }
+    let waiting: Vec<bool> = app.versions("ada").await.iter().map(|version| version.candidate).collect();
+    assert_eq!(waiting, [true, true, false]);
+    vec!["ada", "bob", "eve"]
+}
+
+async fn all_are_served(app: &TestApp, names: &[&str], version: u32) {
+    let judged = app
+        .until("every candidate judged", async || app.versions("ada").await.iter().all(|version| !version.candidate));
+    app.while_time_passes(judged).await;
+    for name in names {
+        let merchant = app.merchant(name).await.unwrap();
+        if merchant.links[0].state() == LinkState::Held {
+            app.activate(&merchant).await;
+        }
+        let token = app.assert_served(name, "of several").await;
+        assert_eq!(token.version.unwrap().version, version, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_tokens_that_wait_the_newest_takes_the_place_of_a_dead_head() {
+    let app = TestApp::start().await;
+    let names = two_wait(&app, true).await;
+    app.no_faults().await;
+    all_are_served(&app, &names, 3).await;
+    assert_eq!(app.reasons_of(EventKind::CandidateJudged).await, ["promoted"]);
+    app.close().await;
+}
+
+#[tokio::test]
+async fn several_tokens_that_wait_are_passed_over_while_the_head_lives() {
+    let app = TestApp::start().await;
+    let names = two_wait(&app, false).await;
+    app.no_faults().await;
+    all_are_served(&app, &names, 1).await;
+    assert_eq!(app.reasons_of(EventKind::CandidateJudged).await, ["passed"]);
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_token_that_waits_outlives_a_restart() {
+    let app = TestApp::start().await;
+    let names = two_wait(&app, true).await;
+    // A start forgets the faults: the provider speaks again.
+    let app = app.restart().await;
+    all_are_served(&app, &names, 3).await;
+    app.close().await;
 }

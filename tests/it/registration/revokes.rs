@@ -290,6 +290,21 @@ async fn no_live_token_is_lost_where_a_registration_leaves_earlier_tokens_alone(
     play_all(false).await;
 }
 
+#[tokio::test]
+async fn a_registration_leaves_the_value_good_that_a_held_link_waits_for() {
+    let app = TestApp::start().await;
+    let shop = app.held("ada").await;
+    let subject = app.merchant("ada").await.unwrap().links[0].subject.clone();
+    app.revoke(&subject).await;
+    app.forget_address(&subject).await;
+    let order = app.registration("ada", &address("ada"));
+    let made = app.while_time_passes(app.register(&order)).await.unwrap();
+    assert_eq!(made.links[0].state(), LinkState::Held);
+    assert_eq!(app.confirm(&shop).await.unwrap().state(), LinkState::Active);
+    app.assert_served("ada", "confirmed after a registration").await;
+    app.close().await;
+}
+
 /// Two merchants are registered under the address of a third one's user while the provider does not say whether anything lives.
 async fn two_wait(app: &TestApp, revokes: bool) -> Vec<&'static str> {
     app.control(Method::POST, "/settings", Some(json!({ "register_revokes": revokes }))).await;

@@ -26,6 +26,7 @@ async fn make_account(app: &TestApp, external_id: &str, name: &str) -> i64 {
         description: "second-hand books".to_owned(),
         kind: AccountKind::Business.into(),
         country: String::new(),
+        dba: String::new(),
     };
     let made = app.caller("onboarding").accounts().create_account(order).await.unwrap();
     made.into_inner().account.unwrap().create_time.unwrap().seconds

@@ -249,13 +249,15 @@ CREATE TABLE flows (
     mac            BLOB    NOT NULL CHECK (length(mac) = 32)
 ) STRICT;
 
--- What was asked under which request id: the same id with the same content gets the same answer.
+-- What was asked under which request id: the same id with the same content gets the same answer. A request with an effect at the
+-- provider that no row of ours tells of is noted before it is sent, and settled when its outcome is known.
 CREATE TABLE requests (
     caller        TEXT    NOT NULL,
     request_id    TEXT    NOT NULL,
     method        TEXT    NOT NULL,
     content_hash  BLOB    NOT NULL CHECK (length(content_hash) = 32),
     subject_id    BLOB    NOT NULL CHECK (length(subject_id) = 16),
+    settled       INTEGER NOT NULL CHECK (settled IN (0, 1)),
     created_at_us INTEGER NOT NULL,
     PRIMARY KEY (caller, request_id)
 ) STRICT;

@@ -248,7 +248,9 @@ fn furnish(product: &Path, options: &SiteOptions, sandbox: &Sandbox, around: &Su
     if options.grants.is_some() || !grants.exists() {
         write_private(&grants, options.grants.as_deref().unwrap_or(GRANTS).as_bytes())?;
     }
-    write_private(&product.join("app_owner_token"), sandbox.app_owner_token().as_bytes())?;
+    if options.has_app_owner {
+        write_private(&product.join("app_owner_token"), sandbox.app_owner_token().as_bytes())?;
+    }
     write_private(&product.join("client_secret"), sandbox.endpoints().client_secret.as_bytes())
 }
 

@@ -111,6 +111,9 @@ impl Services {
             return Ok(Asked::AlreadyConfirmed);
         }
         match self.parts.store.earlier(&request).await? {
+            Earlier::Same(_) if !self.parts.store.is_settled(&request).await? => {
+                return Err(Error::new(Kind::ProviderOutcomeUnknown).because("asked for before"));
+            }
             Earlier::Same(_) => {
                 self.parts.auditor.record(event.reason("repeated")).await?;
                 return Ok(Asked::Sent);
@@ -119,7 +122,7 @@ impl Services {
             Earlier::None => {}
         }
         // Noted before it is sent: whoever repeats the request does not send a second mail.
-        self.parts.store.note_event(&request, head.connection.id.as_bytes(), event).await?;
+        self.parts.store.note_intent(&request, head.connection.id.as_bytes(), event).await?;
         let (services, texts, act) = (self.clone(), texts.clone(), act.clone());
         let work = self.tasks.spawn(async move { services.mail(head, &request, &texts, &act).await });
         work.await.map_err(|ended| Error::internal(format!("asking for confirmation ended badly: {ended}")))?
@@ -138,6 +141,8 @@ impl Services {
                     at: asked_at,
                     user: Some(self.seen(&user)),
                 };
+                let event = act.event(EventKind::ConfirmationRequested, self.now()).connection(head.connection.id);
+                self.parts.store.settle_request(request, event.reason("sent")).await?;
                 self.parts.store.record_liveness(head.connection.id, head.version.number, observed, act).await?;
                 Ok(Asked::Sent)
             }

@@ -216,7 +216,11 @@ impl Services {
         let is_own = links.iter().any(|link| link.merchant == merchant && link.state == LinkState::Active);
         let head = self.parts.store.head(known.id).await?.map(|head| self.by_the_clock(head));
         let works = head.is_some_and(|head| matches!(head.liveness, Liveness::Live | Liveness::Suspect));
-        let way_out = if works && !is_own { "link_merchant" } else { "start_authorization" };
+        let way_out = match (works, is_own) {
+            (true, true) => "none",
+            (true, false) => "link_merchant",
+            (false, _) => "start_authorization",
+        };
         Ok(Error::new(Kind::ConnectionExists).with("connection_id", known.id).with("way_out", way_out))
     }
 

@@ -9,12 +9,14 @@ use crate::domain::name::{CallerId, RequestId};
 use crate::domain::trail::Event;
 
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] = &[SELECT, INSERT, FORGET];
+pub(in crate::store) const STATEMENTS: &[&str] = &[SELECT, INSERT, SETTLE, FORGET];
 
-const SELECT: &str = "SELECT method, content_hash, subject_id FROM requests WHERE caller = $1 AND request_id = $2";
-const INSERT: &str = "INSERT INTO requests (caller, request_id, method, content_hash, subject_id, created_at_us) \
-                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING request_id";
+const SELECT: &str =
+    "SELECT method, content_hash, subject_id, settled FROM requests WHERE caller = $1 AND request_id = $2";
+const INSERT: &str = "INSERT INTO requests (caller, request_id, method, content_hash, subject_id, settled, created_at_us) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING request_id";
 
+const SETTLE: &str = "UPDATE requests SET settled = 1 WHERE caller = $1 AND request_id = $2";
 const FORGET: &str = "DELETE FROM requests WHERE caller = $1 AND request_id = $2";
 
 /// A request that changes something: who asked, under which id, for what.
@@ -46,6 +48,7 @@ struct RequestRow {
     method: String,
     content_hash: Vec<u8>,
     subject_id: Vec<u8>,
+    settled: i64,
 }
 
 impl Store {
@@ -60,11 +63,23 @@ impl Store {
             .fetch_optional(pool)
             .await)?;
         let Some(row) = row else { return Ok(Earlier::None) };
-        if row.method == request.method && row.content_hash == request.content_hash {
-            Ok(Earlier::Same(blob(&row.subject_id, "request subject")?))
-        } else {
-            Ok(Earlier::Other)
+        if row.method != request.method || row.content_hash != request.content_hash {
+            return Ok(Earlier::Other);
         }
+        Ok(Earlier::Same(blob(&row.subject_id, "request subject")?))
+    }
+
+    /// Whether it is known what came of a request that was noted before it was sent.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn is_settled(&self, request: &Request) -> Result<bool> {
+        let row: Option<RequestRow> = on_db!(read self, pool => sqlx::query_as(SELECT)
+            .bind(request.caller.as_str())
+            .bind(request.id.as_str())
+            .fetch_optional(pool)
+            .await)?;
+        Ok(row.is_some_and(|row| row.settled != 0))
     }
 
     /// Notes a request that changes no row of its own, with its event.
@@ -74,6 +89,32 @@ impl Store {
     pub async fn note_event(&self, request: &Request, subject: &[u8; 16], event: Event) -> Result<()> {
         transaction!(self, "note_event", tx => {
             self.note_request(tx, request, subject, tx.now()).await?;
+            Ok(((), vec![event.clone()]))
+        })
+    }
+
+    /// Notes a request before it is sent; what comes of it is not known yet.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when its twin got here first.
+    pub async fn note_intent(&self, request: &Request, subject: &[u8; 16], event: Event) -> Result<()> {
+        transaction!(self, "note_intent", tx => {
+            insert(tx, request, subject, false, tx.now()).await?;
+            Ok(((), vec![event.clone()]))
+        })
+    }
+
+    /// Notes that what was intended was done.
+    ///
+    /// # Errors
+    /// As every write of the database.
+    pub async fn settle_request(&self, request: &Request, event: Event) -> Result<()> {
+        transaction!(self, "settle_request", tx => {
+            on_tx!(tx, conn => sqlx::query(SETTLE)
+                .bind(request.caller.as_str())
+                .bind(request.id.as_str())
+                .execute(conn)
+                .await)?;
             Ok(((), vec![event.clone()]))
         })
     }
@@ -101,15 +142,20 @@ impl Store {
         subject: &[u8; 16],
         now: Timestamp,
     ) -> Result<()> {
-        let row: Option<(String,)> = on_tx!(tx, conn => sqlx::query_as(INSERT)
-            .bind(request.caller.as_str())
-            .bind(request.id.as_str())
-            .bind(request.method)
-            .bind(&request.content_hash[..])
-            .bind(&subject[..])
-            .bind(now.as_micros())
-            .fetch_optional(conn)
-            .await)?;
-        row.map(|_| ()).ok_or(Error::Conflict("the same request is being carried out"))
+        insert(tx, request, subject, true, now).await
     }
+}
+
+async fn insert(tx: &mut Tx<'_>, request: &Request, subject: &[u8; 16], settled: bool, now: Timestamp) -> Result<()> {
+    let row: Option<(String,)> = on_tx!(tx, conn => sqlx::query_as(INSERT)
+        .bind(request.caller.as_str())
+        .bind(request.id.as_str())
+        .bind(request.method)
+        .bind(&request.content_hash[..])
+        .bind(&subject[..])
+        .bind(i64::from(settled))
+        .bind(now.as_micros())
+        .fetch_optional(conn)
+        .await)?;
+    row.map(|_| ()).ok_or(Error::Conflict("the same request is being carried out"))
 }

@@ -88,7 +88,7 @@ async fn a_known_address_is_refused_with_the_way_out() {
     assert_eq!(outcome_of(&app.merchant("bob").await), "NOT_FOUND", "nothing was made");
     // The merchant itself.
     let refused = app.register(&anew(&app.registration("ada", &address("ada")))).await.unwrap_err();
-    assert_eq!((outcome(&refused).as_str(), metadata(&refused, "way_out").as_str()), (EXISTS, "start_authorization"));
+    assert_eq!((outcome(&refused).as_str(), metadata(&refused, "way_out").as_str()), (EXISTS, "none"));
     // A dead token is of no use to another merchant either.
     app.revoke(&link_of(&made).subject).await;
     assert_eq!(app.verify("ada").await.head.unwrap().liveness(), Liveness::Dead);

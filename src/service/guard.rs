@@ -70,6 +70,7 @@ impl Services {
     ) -> Result<Option<(Refusal, Version)>> {
         let mut head = head.clone();
         let mut finding: Option<Finding> = None;
+        let mut permanent = head.permanent;
         loop {
             let now = self.now();
             let facts = MintFacts {
@@ -78,7 +79,7 @@ impl Services {
                     version: head.number,
                     liveness: head.liveness.at(head.expires_at, now),
                     evidence_at: head.evidence_at,
-                    permanent: head.permanent,
+                    permanent,
                 }),
                 other_attempt_open: false,
                 finding,
@@ -91,6 +92,7 @@ impl Services {
                 Decision::Probe => {
                     let probed = self.probe(head.connection, act).await?;
                     finding = Some(probed.finding);
+                    permanent = probed.may_be_permanent();
                     head = probed.version;
                 }
             }

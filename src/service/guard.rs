@@ -87,6 +87,7 @@ impl Services {
     ) -> Result<Option<(Refusal, Version)>> {
         let mut head = head.clone();
         let mut finding: Option<Finding> = None;
+        let mut permanent = head.permanent;
         loop {
             let now = self.now();
             let facts = MintFacts {
@@ -95,7 +96,7 @@ impl Services {
                     version: head.number,
                     liveness: head.liveness.at(head.expires_at, now),
                     evidence_at: head.evidence_at,
-                    permanent: head.permanent,
+                    permanent,
                 }),
                 other_attempt_open: false,
                 finding,
@@ -108,6 +109,7 @@ impl Services {
                 Decision::Probe => {
                     let probed = self.probe(head.connection, act).await?;
                     finding = Some(probed.finding);
+                    permanent = probed.may_be_permanent();
                     head = probed.version;
                 }
             }

@@ -171,8 +171,9 @@ impl Services {
     async fn leave_to_upgrade(&self, merchant: MerchantId, act: &Act) -> Result<Option<Leave>> {
         let links = self.parts.store.links(merchant).await?;
         let Some(active) = links.into_iter().find(|link| link.state == LinkState::Active) else { return Ok(None) };
-        let head = self.probe(active.connection, act).await?.version;
-        Ok((!head.permanent).then_some(Leave {
+        let probed = self.probe(active.connection, act).await?;
+        let head = &probed.version;
+        Ok((!probed.may_be_permanent()).then_some(Leave {
             kind: LeaveKind::UpgradeTemporary,
             connection: head.connection,
             version: head.number,

@@ -58,6 +58,15 @@ pub(super) struct Probed {
     pub(super) user: Option<User>,
 }
 
+impl Probed {
+    /// Whether the token may be permanent, for all that can be told: it is known to be, or its user, pending before, may have confirmed
+    /// since. What may be permanent is not given up as temporary (M1).
+    pub(super) fn may_be_permanent(&self) -> bool {
+        let is_pending = self.user.as_ref().is_some_and(|user| standing(user) == UserStanding::Pending);
+        self.version.permanent || (self.version.seen_pending && !is_pending)
+    }
+}
+
 /// What a probe observed, and when it asked the provider last.
 struct Observation {
     asked_at: Timestamp,
@@ -185,12 +194,7 @@ impl Services {
 
     /// What is kept of the user behind a token: no personal data.
     pub(super) fn seen(&self, user: &User) -> SeenUser {
-        let standing = match user.state.as_str() {
-            "pending" => UserStanding::Pending,
-            "registered" => UserStanding::Registered,
-            _ => UserStanding::Other,
-        };
-        SeenUser { standing, email_index: user.email.as_ref().map(|email| self.email_index(email)) }
+        SeenUser { standing: standing(user), email_index: user.email.as_ref().map(|email| self.email_index(email)) }
     }
 
     async fn known(&self, connection: ConnectionId) -> Result<Connection> {
@@ -223,5 +227,13 @@ impl Services {
             return Err(corrupt("a sealed token names another user"));
         }
         Ok(token.access_token)
+    }
+}
+
+fn standing(user: &User) -> UserStanding {
+    match user.state.as_str() {
+        "pending" => UserStanding::Pending,
+        "registered" => UserStanding::Registered,
+        _ => UserStanding::Other,
     }
 }

@@ -192,17 +192,20 @@ fn a_temporary_token_became_permanent_only_where_something_shows_it() {
         evidence_at: NOW,
     };
     let (before, at, after) = (NOW.plus(FRESH), NOW.plus(Duration::from_secs(150)), NOW.plus(Duration::from_secs(151)));
-    // Seen pending, standing, accepted at → by what it shows.
+    // Seen pending, standing, may have signed up elsewhere, accepted at → by what it shows.
     let table = [
-        (true, UserStanding::Pending, before, None),
-        (true, UserStanding::Registered, before, Some("user_confirmed")),
-        (true, UserStanding::Other, before, None),
-        (false, UserStanding::Registered, before, None),
-        (false, UserStanding::Registered, at, None),
-        (false, UserStanding::Registered, after, Some("outlived_its_end")),
-        (false, UserStanding::Other, after, Some("outlived_its_end")),
+        (true, UserStanding::Pending, false, before, None),
+        (true, UserStanding::Registered, false, before, Some("user_confirmed")),
+        (true, UserStanding::Registered, true, before, None),
+        (true, UserStanding::Registered, true, after, Some("outlived_its_end")),
+        (true, UserStanding::Other, false, before, None),
+        (false, UserStanding::Registered, false, before, None),
+        (false, UserStanding::Registered, false, at, None),
+        (false, UserStanding::Registered, false, after, Some("outlived_its_end")),
+        (false, UserStanding::Other, false, after, Some("outlived_its_end")),
     ];
-    for (seen_pending, standing, accepted_at, expected) in table {
-        assert_eq!(is_confirmed(&issued(seen_pending), standing, accepted_at), expected, "{seen_pending} {standing:?}");
+    for (seen_pending, standing, signed_up, accepted_at, expected) in table {
+        let shown = is_confirmed(&issued(seen_pending), standing, signed_up, accepted_at);
+        assert_eq!(shown, expected, "{seen_pending} {standing:?} {signed_up}");
     }
 }

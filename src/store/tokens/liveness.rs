@@ -10,12 +10,16 @@ use crate::store::tx::{Tx, on_tx, transaction};
 use crate::store::{Error, Result, Store};
 
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] = &[DOUBTS, HEAD_OF, SET_LIVENESS, SET_PENDING, SET_PERMANENT];
+pub(in crate::store) const STATEMENTS: &[&str] =
+    &[DOUBTS, HEAD_OF, SENT_SINCE, SET_LIVENESS, SET_PENDING, SET_PERMANENT];
 
 const DOUBTS: &str = "SELECT COUNT(*) FROM attempts a JOIN links l ON l.merchant_id = a.merchant_id \
                       WHERE l.connection_id = $1 AND l.state <> 'closed' \
                       AND (a.state = 'armed' OR (a.state = 'in_doubt' AND a.judge_at_us > $2))";
 const HEAD_OF: &str = "SELECT head_version, email_index FROM connections WHERE id = $1";
+const SENT_SINCE: &str = "SELECT COUNT(*) FROM flows f JOIN invitations i ON i.id = f.invitation_id \
+                          JOIN links l ON l.merchant_id = i.merchant_id \
+                          WHERE l.connection_id = $1 AND f.started_at_us >= $2";
 const SET_LIVENESS: &str = "UPDATE token_versions SET liveness = $1, evidence = $2, evidence_at_us = $3 \
                             WHERE connection_id = $4 AND version = $5";
 const SET_PENDING: &str = "UPDATE token_versions SET seen_pending = 1 WHERE connection_id = $1 AND version = $2";
@@ -121,7 +125,13 @@ async fn learn_of_user(
     now: Timestamp,
 ) -> Result<Option<Event>> {
     let Some(user) = observed.user.filter(|_| !version.permanent) else { return Ok(None) };
-    if let Some(why) = is_confirmed(version, user.standing, observed.at) {
+    // Whoever was sent to the authorize page since may have signed up there.
+    let (sent,): (i64,) = on_tx!(tx, conn => sqlx::query_as(SENT_SINCE)
+        .bind(&version.connection.as_bytes()[..])
+        .bind(version.stored_at.as_micros())
+        .fetch_one(conn)
+        .await)?;
+    if let Some(why) = is_confirmed(version, user.standing, sent > 0, observed.at) {
         let event = set_permanent(tx, version, why, act, now).await?;
         (version.permanent, version.expires_at) = (true, None);
         return Ok(Some(event));

@@ -19,7 +19,7 @@ fn outcome(refused: &Status) -> String {
 }
 
 impl TestApp {
-    fn mail(&self, external_id: &str) -> SendConfirmationRequest {
+    pub(super) fn mail(&self, external_id: &str) -> SendConfirmationRequest {
         SendConfirmationRequest {
             request_id: self.request_id(),
             merchant: Some(send_confirmation_request::Merchant::ExternalId(external_id.to_owned())),
@@ -29,7 +29,7 @@ impl TestApp {
         }
     }
 
-    async fn send(&self, order: &SendConfirmationRequest) -> Result<SendConfirmationResponse, Status> {
+    pub(super) async fn send(&self, order: &SendConfirmationRequest) -> Result<SendConfirmationResponse, Status> {
         let mut onboarding = self.caller("onboarding").onboarding();
         let sent = onboarding.send_confirmation(order.clone());
         Ok(self.while_time_passes(sent).await?.into_inner())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
-use strongroom::v1::{Liveness, NextAction, StartAuthorizationRequest};
+use strongroom::v1::{ConfirmationResult, Liveness, NextAction, StartAuthorizationRequest};
 use url::Url;
 
 use super::{STILL_LIVE, address, head_of, link_of, shown};
@@ -79,7 +79,8 @@ async fn a_token_that_became_permanent_is_not_given_up() {
         app.confirm_by_mail(name, &shop.person.password).await;
         shop.person.is_registered = true;
         if is_seen {
-            assert!(app.verify(name).await.head.unwrap().permanent, "{name}");
+            // Somebody was sent to the authorize page: that the person is registered proves nothing any more.
+            assert_eq!(app.verify(name).await.head.unwrap().permanent, !while_shown, "{name}");
         }
         if !while_shown && is_seen {
             shop.press_in_vain().await;
@@ -93,7 +94,9 @@ async fn a_token_that_became_permanent_is_not_given_up() {
         let kept = app.token(&shop).await;
         assert_eq!((kept.access_token, kept.version), (held.access_token, held.version), "{name}");
         assert_eq!(app.calls(TOKEN).await, 0, "{name}: no mint");
-        assert!(app.verify(name).await.head.unwrap().permanent, "{name}");
+        // Where nobody saw it in time, the provider's answer to another mail tells.
+        assert_eq!(app.send(&app.mail(name)).await.unwrap().result(), ConfirmationResult::AlreadyConfirmed, "{name}");
+        assert!(head_of(&app.merchant(name).await.unwrap()).permanent, "{name}");
     }
     app.close().await;
 }
@@ -130,9 +133,9 @@ async fn leave_is_bound_to_the_token_it_was_given_for() {
 }
 
 /// A person who never confirmed signs up on the authorize page: registered from then on, and whether that confirmed the token cannot be
-/// told. In doubt nothing is given up.
+/// told. In doubt nothing is given up, and nothing is claimed.
 #[tokio::test]
-async fn nothing_is_given_up_when_signing_up_may_have_confirmed_the_token() {
+async fn signing_up_elsewhere_confirms_no_token_and_gives_none_up() {
     let app = TestApp::start().await;
     app.registered("ada").await;
     let mut shop = app.shop("ada");
@@ -143,6 +146,33 @@ async fn nothing_is_given_up_when_signing_up_may_have_confirmed_the_token() {
     assert_eq!((&kept.access_token, kept.version), (&held.access_token, held.version));
     assert!(app.works_there(&kept.access_token).await);
     assert_eq!(app.calls(TOKEN).await, 0);
+    // It is temporary there, and so it is here.
+    let merchant = app.merchant("ada").await.unwrap();
+    assert_eq!((head_of(&merchant).permanent, merchant.next_action()), (false, NextAction::GetConfirmed));
+    assert!(link_of(&merchant).temporary.unwrap().expire_time.is_some());
+    // Asked for again, leave is not given: what may be permanent is not given up. The mail settles it.
+    assert_eq!(outcome_of(&app.ask_to_upgrade(&mut shop).await), STILL_LIVE);
+    app.confirm_by_mail("ada", &shop.person.password).await;
+    let told = app.send(&app.mail("ada")).await.unwrap();
+    assert_eq!(told.result(), ConfirmationResult::AlreadyConfirmed);
+    assert!(head_of(&told.merchant.unwrap()).permanent);
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_confirmed_ends_also_when_its_person_signed_up_elsewhere() {
+    let app = TestApp::start().await;
+    app.registered("ada").await;
+    let mut shop = app.shop("ada");
+    app.ask_to_upgrade(&mut shop).await.unwrap();
+    assert_eq!(app.while_time_passes(shop.travel()).await, "already_connected");
+    app.advance(Duration::from_secs(91 * 24 * 60 * 60)).await;
+    assert_ne!(
+        outcome_of(&app.caller("payments").read("ada").await),
+        "OK",
+        "what is dead there is not handed out as live"
+    );
+    assert_eq!(app.merchant("ada").await.unwrap().next_action(), NextAction::Reconnect);
     app.close().await;
 }
 

@@ -136,6 +136,7 @@ pub struct Running {
     stop: CancellationToken,
     servers: JoinSet<()>,
     writer: JoinHandle<()>,
+    owner_adopted: watch::Receiver<bool>,
     call_log: CallLog,
     call_writer: JoinHandle<()>,
 }
@@ -208,14 +209,16 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         http::Readiness { services: services.clone(), serving: serving.subscribe(), clock: Arc::clone(&around.clock) };
     servers.spawn(serve_ops(listeners.ops, readiness, stop.clone()));
     servers.spawn(judge(services.clone(), stop.clone()));
+    let adopted = watch::Sender::new(app_owner.is_none());
+    let owner_adopted = adopted.subscribe();
     if let Some(owner) = app_owner {
-        servers.spawn(adopt(services.clone(), owner, stop.clone()));
+        servers.spawn(adopt(services.clone(), owner, adopted, stop.clone()));
     }
     servers.spawn(prune(Arc::clone(&store), Arc::clone(&around.clock), config.retention, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
     serving.send_replace(true);
     info!(app.id = %app.id, "serving");
-    Ok(Running { services, store, policy, tls, serving, stop, servers, writer, call_log, call_writer })
+    Ok(Running { services, store, policy, tls, serving, stop, servers, writer, owner_adopted, call_log, call_writer })
 }
 
 impl Running {
@@ -239,6 +242,13 @@ impl Running {
                 Err(fault) => error!("certificates not reloaded, the last good ones stay: {fault}"),
             }
         }
+    }
+
+    /// Resolves when the app owner's token was imported, or is not going to be. The service does not wait for it.
+    pub async fn owner_adopted(&self) {
+        let mut adopted = self.owner_adopted.clone();
+        // An error means that the task is gone: then it is over, too.
+        let _over = adopted.wait_for(|adopted| *adopted).await;
     }
 
     /// Resolves when the service cannot go on: a server ended that nobody told to.
@@ -303,11 +313,12 @@ async fn prune(store: Arc<Store>, clock: Arc<dyn Clock>, retention: Retention, s
     }
 }
 
-async fn adopt(services: Services, owner: AppOwner, stop: CancellationToken) {
+async fn adopt(services: Services, owner: AppOwner, adopted: watch::Sender<bool>, stop: CancellationToken) {
     tokio::select! {
         () = services.adopt_app_owner(&owner) => {}
         () = stop.cancelled() => {}
     }
+    adopted.send_replace(true);
 }
 
 async fn record_rejections(

@@ -149,6 +149,8 @@ impl Site {
         config.app_owner = config.app_owner.filter(|_| options.has_app_owner);
         let dev = dev_json(&dir, &config, &sandbox);
         let running = app::start(&config, &around, listeners).await?;
+        // Whoever looks at the sandbox's call log from here on sees what was asked for, and not how the site was set up.
+        running.owner_adopted().await;
         let path = dir.join("dev.json");
         dev.write(&path).map_err(|why| SiteError::file(&path, &why))?;
         let faults = options.faults;

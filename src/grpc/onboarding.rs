@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use tonic::{Request, Response, Status};
 
 use super::{Desk, convert, status};
+use crate::domain::ambient::Timestamp;
 use crate::domain::id::{LinkId, MerchantId};
 use crate::domain::name::{DisplayName, Email, ExternalId, FieldError, Label, Reason, RequestId, device, person_name};
 use crate::service::{
@@ -41,7 +42,8 @@ impl OnboardingService for Onboarding {
         request: Request<v1::RegisterMerchantRequest>,
     ) -> Result<Response<v1::RegisterMerchantResponse>, Status> {
         let call = self.0.call(&request).await?;
-        let wanted = registration(request.into_inner()).map_err(|error| status::of(&error, call.id))?;
+        let now = self.0.clock.now();
+        let wanted = registration(request.into_inner(), now).map_err(|error| status::of(&error, call.id))?;
         let view = self.0.mint(&call, self.0.services.register_merchant(&call, &wanted)).await?;
         Ok(Response::new(v1::RegisterMerchantResponse { merchant: Some(convert::merchant(&view)) }))
     }
@@ -203,7 +205,7 @@ fn authorization(request: v1::StartAuthorizationRequest) -> Result<Authorization
 }
 
 /// Parses the whole request and names every field that breaks a rule.
-fn registration(request: v1::RegisterMerchantRequest) -> Result<RegistrationRequest, Error> {
+fn registration(request: v1::RegisterMerchantRequest, now: Timestamp) -> Result<RegistrationRequest, Error> {
     let mut faults = Vec::new();
     let mut keep = |fault: FieldError| faults.push(fault);
     let request_id = RequestId::parse(&request.request_id).map_err(&mut keep).ok();
@@ -218,7 +220,8 @@ fn registration(request: v1::RegisterMerchantRequest) -> Result<RegistrationRequ
         ip.map_err(|_| keep(FieldError::new("client_ip", "must be an IPv4 address: the provider takes no other"))).ok();
     let device = device("client_device", &request.client_device).map_err(&mut keep).ok();
     let terms = request.terms_time.as_ref().ok_or_else(|| FieldError::new("terms_time", "must be given"));
-    let terms = terms.and_then(|at| convert::instant("terms_time", at)).map_err(&mut keep).ok();
+    let terms = terms.and_then(|at| convert::instant("terms_time", at)).and_then(|at| not_after(at, now));
+    let terms = terms.map_err(&mut keep).ok();
     let person = (email, first_name, last_name, ip, device, terms);
     match (request_id, external_id, labels, display_name, person) {
         (
@@ -235,6 +238,11 @@ fn registration(request: v1::RegisterMerchantRequest) -> Result<RegistrationRequ
         }
         _ => Err(Error::invalid(faults)),
     }
+}
+
+/// Nobody accepts anything in the future.
+fn not_after(at: Timestamp, now: Timestamp) -> Result<Timestamp, FieldError> {
+    if at > now { Err(FieldError::new("terms_time", "must not be in the future")) } else { Ok(at) }
 }
 
 fn given<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, FieldError>) -> Result<Option<T>, FieldError> {

@@ -153,13 +153,19 @@ impl Services {
         if matches!(failed.signal(CallKind::OtherWithToken), Signal::Dead | Signal::Suspect) {
             self.probe(head.connection, act).await?;
         }
-        Ok(match (mint_verdict(&failed), failed) {
-            (MintVerdict::NotSent, _) => {
-                // Nothing left: the same request may try again.
-                let event = act.event(EventKind::ConfirmationRequested, self.now());
-                self.parts.store.forget_request(request, event.connection(head.connection).reason("not_sent")).await?;
-                Error::new(Kind::ProviderUnavailable)
-            }
+        let verdict = mint_verdict(&failed);
+        let nothing_left = match verdict {
+            MintVerdict::NotSent => Some("not_sent"),
+            MintVerdict::Rejected => Some("rejected"),
+            MintVerdict::InDoubt => None,
+        };
+        if let Some(why) = nothing_left {
+            // No mail went out: the same request may try again, and must not be answered as if one had.
+            let event = act.event(EventKind::ConfirmationRequested, self.now());
+            self.parts.store.forget_request(request, event.connection(head.connection).reason(why)).await?;
+        }
+        Ok(match (verdict, failed) {
+            (MintVerdict::NotSent, _) => Error::new(Kind::ProviderUnavailable),
             (MintVerdict::Rejected, CallError::Refused(refusal)) => refused_by_provider(&refusal),
             (_, failed) => Error::new(Kind::ProviderOutcomeUnknown).because(failed.to_string()),
         })

@@ -14,7 +14,7 @@ use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::{AttemptId, MerchantId};
 use crate::domain::merchant::{Connection, LinkState, Merchant};
-use crate::domain::name::{DisplayName, Email, ExternalId, FieldError, Label, RequestId};
+use crate::domain::name::{DisplayName, Email, ExternalId, Label, RequestId};
 use crate::domain::token::{Liveness, Refusal, Wish};
 use crate::domain::trail::{Act, EventKind};
 use crate::policy::OnboardMerchant;
@@ -51,7 +51,7 @@ pub struct Registrant {
     pub ip: Ipv4Addr,
     /// With what: the browser's User-Agent, at most 255 characters.
     pub device: String,
-    /// When.
+    /// When; not in the future.
     pub terms_accepted_at: Timestamp,
     /// Where the person lands after confirming.
     pub redirect_uri: Option<Url>,
@@ -108,9 +108,6 @@ impl Services {
 
     async fn register(&self, call: &Call, wanted: &RegistrationRequest, named: Named) -> Result<Merchant> {
         named.check_labels(&wanted.labels)?;
-        if wanted.registrant.terms_accepted_at > self.now() {
-            return Err(FieldError::new("terms_time", "must not be in the future").into());
-        }
         let return_url = self.check_return_url(&wanted.return_url)?;
         let redirect_uri = Url::parse(&return_url).ok();
         let registrant = Registrant { redirect_uri, ..wanted.registrant.clone() };

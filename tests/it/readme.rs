@@ -187,6 +187,23 @@ fn a_command_that_the_runner_does_not_understand_is_none() {
     assert_eq!(commands("```sh\na \\\n    b  # c\n\nd\n```\n```toml\ne\n```\nf"), ["a b  # c", "d"]);
 }
 
+/// What stands in the text and not in a block has placeholders: it is not run, but the command line must know it.
+#[test]
+fn every_command_in_passing_is_one() {
+    let known = |command: &str| {
+        let words = command.split(' ').skip(1);
+        Command::new(env!("CARGO_BIN_EXE_strongroom")).args(words).arg("--help").output().unwrap().status.success()
+    };
+    let outside: Vec<_> = README.split("\n```").step_by(2).collect();
+    let inline = outside.iter().flat_map(|text| text.split('`').skip(1).step_by(2));
+    let commands: Vec<_> = inline.filter(|code| code.starts_with("strongroom ")).collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in commands {
+        assert!(known(command), "{command}");
+    }
+    assert!(!known("strongroom token version shop-17") && !known("strongroom token get --raw"));
+}
+
 /// Everything in backticks in the rows of the table under this heading, by row.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, section) = README.split_once(heading).unwrap();

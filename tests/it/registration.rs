@@ -19,8 +19,9 @@ use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;
 use strongroom::v1::{
     Attempt, AttemptState, GetMerchantRequest, Link, ListAttemptsRequest, ListTokenVersionsRequest, Merchant,
-    RegisterMerchantRequest, TokenVersion, VerifyTokenRequest, VerifyTokenResponse, get_merchant_request,
-    list_attempts_request, list_token_versions_request, verify_token_request,
+    RegisterMerchantRequest, SendConfirmationRequest, TokenVersion, VerifyTokenRequest, VerifyTokenResponse,
+    get_merchant_request, list_attempts_request, list_token_versions_request, send_confirmation_request,
+    verify_token_request,
 };
 use tonic::Status;
 use tonic_types::StatusExt as _;
@@ -102,6 +103,31 @@ impl TestApp {
     /// The person confirms, in the mail or at the provider.
     async fn confirm_there(&self, subject: &str) {
         self.control(Method::POST, &format!("/users/{subject}/confirm"), Some(json!({}))).await;
+    }
+
+    /// The person reads the mail, chooses a password on the page behind its button, accepts the terms and grants access: where the page
+    /// leads then.
+    async fn confirm_by_mail(&self, external_id: &str, password: &str) -> Option<String> {
+        let mail = SendConfirmationRequest {
+            request_id: self.request_id(),
+            merchant: Some(send_confirmation_request::Merchant::ExternalId(external_id.to_owned())),
+            ..Default::default()
+        };
+        self.caller("onboarding").onboarding().send_confirmation(mail).await.unwrap();
+        let mails = self.control(Method::GET, "/mails", None).await;
+        let link = mails["mails"].as_array().unwrap().last().unwrap()["link"].as_str().unwrap().to_owned();
+        let page = self.http().get(&link).send().await.unwrap();
+        let cookie = page.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let html = page.text().await.unwrap();
+        let csrf = html.split_once("name=\"csrf\" value=\"").unwrap().1.split_once('"').unwrap().0;
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs([("form", "confirm"), ("csrf", csrf), ("decision", "grant")]);
+        form.extend_pairs([("accept", "yes"), ("password", password)]);
+        let request = self.http().post(&link).header("cookie", cookie);
+        let kind = "application/x-www-form-urlencoded";
+        let answer = request.header("content-type", kind).body(form.finish()).send().await.unwrap();
+        assert!(!answer.status().is_client_error(), "{}", answer.status());
+        answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned())
     }
 
     /// Makes us forget under which address the provider knows this user: as if every answer that named it had been lost, or as if the

@@ -307,8 +307,11 @@ impl Store {
             AttemptKind::Exchange | AttemptKind::Import => link_outcome(&facts),
         };
         match (outcome, existing) {
-            // Still waiting: from now on for the value that this consent's browser brings to return_url.
-            (LinkOutcome::Keep, Some(link)) if link.state == LinkState::Held && link.flow != new.attempt.flow => {
+            // Still waiting: from now on for the value that this consent's browser brings to return_url. A registration has no
+            // browser, so that the value which is on its way stays good.
+            (LinkOutcome::Keep, Some(link))
+                if link.state == LinkState::Held && new.attempt.flow.is_some() && link.flow != new.attempt.flow =>
+            {
                 let link = Link { flow: new.attempt.flow, ..link };
                 let event = self.set_link(tx, &link, LinkState::Held, act, "consented_again", now).await?;
                 let link = Link { changed_at: now, row_version: link.row_version.saturating_add(1), ..link };

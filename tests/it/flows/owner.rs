@@ -9,15 +9,8 @@ use super::stage::{Stage, reason};
 
 async fn with_owner() -> Stage {
     let stage = Stage::with(|options| options.has_app_owner = true).await;
-    wait_for_account(&stage).await;
+    assert_eq!(count(&stage, "SELECT COUNT(*) FROM accounts WHERE merchant_id IS NULL").await, 1);
     stage
-}
-
-/// The import runs beside the start, and the account comes last.
-async fn wait_for_account(stage: &Stage) {
-    while count(stage, "SELECT COUNT(*) FROM accounts WHERE merchant_id IS NULL").await == 0 {
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn count(stage: &Stage, query: &'static str) -> i64 {

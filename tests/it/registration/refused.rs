@@ -29,6 +29,8 @@ async fn nothing_was_done(app: &TestApp) {
 #[tokio::test]
 async fn every_field_that_breaks_a_rule_is_named_at_once_and_nothing_is_changed() {
     let app = TestApp::start().await;
+    let future = app.site().clock().now().as_unix_seconds() + 3_600;
+    let later = Some(prost_types::Timestamp { seconds: future, nanos: 0 });
     let wrong = RegisterMerchantRequest {
         request_id: "two words".to_owned(),
         external_id: String::new(),
@@ -39,7 +41,7 @@ async fn every_field_that_breaks_a_rule_is_named_at_once_and_nothing_is_changed(
         last_name: String::new(),
         client_ip: "2001:db8::1".to_owned(),
         client_device: "x".repeat(256),
-        terms_time: None,
+        terms_time: later,
         return_url: String::new(),
     };
     let refused = app.register(&wrong).await.unwrap_err();
@@ -63,8 +65,6 @@ async fn every_field_that_breaks_a_rule_is_named_at_once_and_nothing_is_changed(
 
     // One at a time.
     let good = || app.registration("ada", &address("ada"));
-    let future = app.site().clock().now().as_unix_seconds() + 3_600;
-    let later = Some(prost_types::Timestamp { seconds: future, nanos: 0 });
     let senseless = Some(prost_types::Timestamp { seconds: 1, nanos: -1 });
     let single = [
         ("email", RegisterMerchantRequest { email: String::new(), ..good() }),
@@ -75,6 +75,7 @@ async fn every_field_that_breaks_a_rule_is_named_at_once_and_nothing_is_changed(
         ("client_device", RegisterMerchantRequest { client_device: String::new(), ..good() }),
         ("terms_time", RegisterMerchantRequest { terms_time: later, ..good() }),
         ("terms_time", RegisterMerchantRequest { terms_time: senseless, ..good() }),
+        ("terms_time", RegisterMerchantRequest { terms_time: None, ..good() }),
     ];
     for (field, order) in single {
         let refused = app.register(&order).await.unwrap_err();

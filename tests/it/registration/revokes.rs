@@ -289,3 +289,77 @@ async fn no_live_token_is_lost_where_a_registration_revokes() {
 async fn no_live_token_is_lost_where_a_registration_leaves_earlier_tokens_alone() {
     play_all(false).await;
 }
+
+#[tokio::test]
+async fn a_registration_leaves_the_value_good_that_a_held_link_waits_for() {
+    let app = TestApp::start().await;
+    let shop = app.held("ada").await;
+    let subject = app.merchant("ada").await.unwrap().links[0].subject.clone();
+    app.revoke(&subject).await;
+    app.forget_address(&subject).await;
+    let order = app.registration("ada", &address("ada"));
+    let made = app.while_time_passes(app.register(&order)).await.unwrap();
+    assert_eq!(made.links[0].state(), LinkState::Held);
+    assert_eq!(app.confirm(&shop).await.unwrap().state(), LinkState::Active);
+    app.assert_served("ada", "confirmed after a registration").await;
+    app.close().await;
+}
+
+/// Two merchants are registered under the address of a third one's user while the provider does not say whether anything lives.
+async fn two_wait(app: &TestApp, revokes: bool) -> Vec<&'static str> {
+    app.control(Method::POST, "/settings", Some(json!({ "register_revokes": revokes }))).await;
+    let (_, subject) = app.consented("ada").await;
+    app.fault(json!({ "path": "/user", "kind": "lose_before", "times": 1_000 })).await;
+    for name in ["bob", "eve"] {
+        app.forget_address(&subject).await;
+        let made = app.register(&app.registration(name, &address("ada"))).await.unwrap();
+        assert_eq!((made.links[0].state(), &made.links[0].subject), (LinkState::Held, &subject), "{name}");
+    }
+    let waiting: Vec<bool> = app.versions("ada").await.iter().map(|version| version.candidate).collect();
+    assert_eq!(waiting, [true, true, false]);
+    vec!["ada", "bob", "eve"]
+}
+
+async fn all_are_served(app: &TestApp, names: &[&str], version: u32) {
+    let judged = app
+        .until("every candidate judged", async || app.versions("ada").await.iter().all(|version| !version.candidate));
+    app.while_time_passes(judged).await;
+    for name in names {
+        let merchant = app.merchant(name).await.unwrap();
+        if merchant.links[0].state() == LinkState::Held {
+            app.activate(&merchant).await;
+        }
+        let token = app.assert_served(name, "of several").await;
+        assert_eq!(token.version.unwrap().version, version, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_tokens_that_wait_the_newest_takes_the_place_of_a_dead_head() {
+    let app = TestApp::start().await;
+    let names = two_wait(&app, true).await;
+    app.no_faults().await;
+    all_are_served(&app, &names, 3).await;
+    assert_eq!(app.reasons_of(EventKind::CandidateJudged).await, ["promoted"]);
+    app.close().await;
+}
+
+#[tokio::test]
+async fn several_tokens_that_wait_are_passed_over_while_the_head_lives() {
+    let app = TestApp::start().await;
+    let names = two_wait(&app, false).await;
+    app.no_faults().await;
+    all_are_served(&app, &names, 1).await;
+    assert_eq!(app.reasons_of(EventKind::CandidateJudged).await, ["passed"]);
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_token_that_waits_outlives_a_restart() {
+    let app = TestApp::start().await;
+    let names = two_wait(&app, true).await;
+    // A start forgets the faults: the provider speaks again.
+    let app = app.restart().await;
+    all_are_served(&app, &names, 3).await;
+    app.close().await;
+}

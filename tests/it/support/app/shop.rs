@@ -48,6 +48,16 @@ impl Shop {
         self.browser.submit(&form, &[], "").await.unwrap();
     }
 
+    /// Opens the newest link and presses the button, which leads nowhere: the merchant is connected.
+    pub(crate) async fn press_in_vain(&mut self) {
+        self.browser.open(self.link.clone().unwrap()).await.unwrap();
+        let form = self.browser.page().forms().into_iter().find(|form| form.is_post).unwrap();
+        self.browser.submit(&form, &[], "").await.unwrap();
+        let page = self.browser.page();
+        assert!(page.title().contains("connected"), "{}", page.title());
+        assert!(!page.forms().iter().any(|form| form.field("form").is_some()), "a form of the provider's");
+    }
+
     /// Registers or logs in at the provider and presses "Grant".
     pub(crate) async fn grant(&mut self) -> Arrival {
         if !self.has_form("consent") {

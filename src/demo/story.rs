@@ -107,7 +107,7 @@ struct Story<'a> {
 impl<'a> Story<'a> {
     async fn begin(site: &'a Site) -> Checked<Self> {
         let dev = site.dev();
-        let provider = Provider::new(dev)?;
+        let provider = Provider::new(dev).await?;
         for fault in site.faults() {
             provider.script(fault.clone()).await?;
         }

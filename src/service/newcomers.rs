@@ -72,6 +72,19 @@ impl Services {
         Ok(Named { merchant, is_new, act })
     }
 
+    /// A request that was carried out before belongs to the merchant that it named. Where the merchant was not known when it was looked
+    /// up and is now, the first one got through in between: that is no contradiction, and the caller asks again.
+    pub(super) async fn expect_not_overtaken(&self, named: &Named) -> Result<()> {
+        if !named.is_new {
+            return Ok(());
+        }
+        let key = MerchantKey::External(named.merchant.external_id.clone());
+        match self.parts.store.merchant(&key).await? {
+            Some(_) => Err(Error::new(Kind::Conflict)),
+            None => Ok(()),
+        }
+    }
+
     /// Merges what a request brings with what is known, and seals it; `None` when nothing changes.
     pub(super) async fn personal_data(
         &self,

@@ -110,8 +110,12 @@ impl Services {
             "StartAuthorization",
             &content(wanted).each_ref().map(Vec::as_slice),
         );
+        let earlier = self.parts.store.earlier(&request).await?;
+        if matches!(earlier, Earlier::Same(_)) {
+            self.expect_not_overtaken(&named).await?;
+        }
         let Named { merchant, is_new: merchant_is_new, act } = named;
-        match self.parts.store.earlier(&request).await? {
+        match earlier {
             Earlier::Same(id) => {
                 let mut event = act.event(EventKind::AuthorizationRequested, self.now()).reason("repeated");
                 event.merchant = (!merchant_is_new).then_some(merchant.id);

@@ -180,6 +180,7 @@ impl Services {
 
     /// What a request that was carried out before gets, on record like the first time.
     async fn registered_before(&self, attempt: AttemptId, named: Named) -> Result<Merchant> {
+        self.expect_not_overtaken(&named).await?;
         self.registration_outcome(attempt, named.merchant.id).await?;
         let event = named.act.event(EventKind::RegistrationRequested, self.now()).merchant(named.merchant.id);
         self.parts.auditor.record(event.attempt(attempt).reason("repeated")).await?;

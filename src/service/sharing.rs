@@ -69,7 +69,10 @@ impl Services {
         ];
         let request = self.request(call, &wanted.request_id, "LinkMerchant", &content);
         match self.parts.store.earlier(&request).await? {
-            Earlier::Same(id) => return self.repeated(LinkId::from_bytes(id), named.merchant.id, &named.act).await,
+            Earlier::Same(id) => {
+                self.expect_not_overtaken(&named).await?;
+                return self.repeated(LinkId::from_bytes(id), named.merchant.id, &named.act).await;
+            }
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}
         }

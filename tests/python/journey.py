@@ -199,13 +199,13 @@ def main(path):
     )
     assert second.version.version == 2 and second.access_token != first.access_token
     assert dev.provider_user(second.access_token)[0] == 200
-    calls = len(dev.control("GET", "/calls")["calls"])
+    calls = dev.merchants_calls()
     late = token_service_pb2.ReportProviderErrorRequest(
         request_id="journey-7", version=first.version, error_code="1011", http_status=401
     )
     told = callers.tokens().ReportProviderError(late, timeout=10)
     assert told.result == token_service_pb2.REPORT_RESULT_NEWER_VERSION and told.head.ref.version == 2
-    assert len(dev.control("GET", "/calls")["calls"]) == calls, "a report about an old version reached the provider"
+    assert dev.merchants_calls() == calls, "a report about an old version reached the provider"
     probe = token_service_pb2.VerifyTokenRequest(request_id="journey-8", **by_name)
     assert callers.tokens().VerifyToken(probe, timeout=30).head.liveness == token_pb2.LIVENESS_LIVE
     listed = callers.tokens().ListTokenVersions(token_service_pb2.ListTokenVersionsRequest(**by_name), timeout=10)

@@ -68,6 +68,11 @@ class Dev:
         """The calls of this path that the sandbox saw, oldest first."""
         return self.control("GET", f"/calls?path=/v2{path}")["calls"]
 
+    def merchants_calls(self):
+        """How many calls the sandbox saw, those with the app owner's own token apart."""
+        owner = self.control("GET", "/app")["owner_user_id"]
+        return sum(call["user_id"] != owner for call in self.control("GET", "/calls")["calls"])
+
     def provider_user(self, token):
         """What the provider says to this token: (status, body)."""
         return self.provider("/user", token)

@@ -56,10 +56,7 @@ impl Story<'_> {
         ensure(self.bakery.browser.page().status == 200, "our page behind the link", || {
             journey::shown(&self.bakery.browser)
         })?;
-        let calls = self.provider.calls("", before).await?;
-        ensure(calls.is_empty(), "the provider to see nothing when the link is opened", || {
-            calls.iter().map(|call| format!("{} {}", call.method, call.path)).collect::<Vec<_>>().join(", ")
-        })?;
+        self.provider.saw_nothing_since(before, "the provider to see nothing when the link is opened").await?;
         let merchant = merchant(&self.callers, self.bakery.external_id).await?;
         ensure(merchant.open_attempt.is_none() && merchant.links.is_empty(), "no attempt and no link yet", || {
             format!("{} links, attempt open: {}", merchant.links.len(), merchant.open_attempt.is_some())

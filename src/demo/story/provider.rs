@@ -89,14 +89,19 @@ pub(super) struct Provider {
     http: Client,
     api: String,
     control: String,
+    /// The provider's user who owns our app: the product looks after that token whenever it likes.
+    app_owner: Option<u64>,
 }
 
 impl Provider {
     /// The one of `dev.json`.
-    pub(super) fn new(dev: &DevJson) -> Checked<Self> {
+    pub(super) async fn new(dev: &DevJson) -> Checked<Self> {
         let http = Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(ANSWER_MAX).build();
         let http = http.map_err(|error| Unmet::new("an HTTP client", error.to_string()))?;
-        Ok(Self { http, api: dev.sandbox.api.clone(), control: dev.sandbox.control.clone() })
+        let (api, control) = (dev.sandbox.api.clone(), dev.sandbox.control.clone());
+        let nobody_yet = Self { http, api, control, app_owner: None };
+        let app = nobody_yet.control(Method::GET, "/app", None).await?;
+        Ok(Self { app_owner: app.get("owner_user_id").and_then(Value::as_u64), ..nobody_yet })
     }
 
     /// The calls after this one, oldest first; of one path, or all.
@@ -105,6 +110,15 @@ impl Provider {
         let answer = self.control(Method::GET, &format!("/calls?after={after}{filter}"), None).await?;
         let log: Result<Log, _> = serde_json::from_value(answer);
         log.map(|log| log.calls).map_err(|error| Unmet::new("the sandbox's call log", error.to_string()))
+    }
+
+    /// Holds when nothing was called after this call, the app owner's own token apart: no merchant has to do with that.
+    pub(super) async fn saw_nothing_since(&self, after: u64, expected: &str) -> Checked<()> {
+        let mut calls = self.calls("", after).await?;
+        calls.retain(|call| call.user_id.is_none() || call.user_id != self.app_owner);
+        ensure(calls.is_empty(), expected, || {
+            calls.iter().map(|call| format!("{} {}", call.method, call.path)).collect::<Vec<_>>().join(", ")
+        })
     }
 
     /// The newest call.

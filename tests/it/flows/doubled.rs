@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use strongroom::domain::trail::EventKind;
-use strongroom::v1::AttemptState;
+use strongroom::v1::{AttemptState, StartAuthorizationRequest};
+use tonic::{Code, Response};
 use url::Url;
 
 use super::stage::Stage;
@@ -45,6 +46,28 @@ async fn one_callback_loaded_many_times_at_once_is_one_mint() {
     assert_eq!((stage.mints().await, stage.live_there(&ann).await), (1, vec![true]));
     assert_eq!(stage.reasons(EventKind::AttemptReceived).await.len(), 1);
     assert_eq!(stage.merchant("shop-1").await.links.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_sent_many_times_at_once_for_a_new_merchant_finds_no_contradiction() {
+    let stage = Stage::new().await;
+    for merchant in 0..8 {
+        let order = stage.order(&format!("shop-{merchant}"), "");
+        let send = |order: StartAuthorizationRequest| {
+            let mut client = stage.onboarding();
+            tokio::spawn(async move { client.start_authorization(order).await.map(Response::into_inner) })
+        };
+        let sent: Vec<_> = (0..AT_ONCE).map(|_| send(order.clone())).collect();
+        let mut invitations = BTreeSet::new();
+        for answer in sent {
+            match answer.await.unwrap() {
+                Ok(invited) => drop(invitations.insert(invited.invitation_id)),
+                Err(busy) => assert_eq!(busy.code(), Code::Aborted, "{busy:?}"),
+            }
+        }
+        assert_eq!(invitations.len(), 1);
+        assert!(invitations.contains(&stage.start(order).await.unwrap().invitation_id));
+    }
 }
 
 #[tokio::test]

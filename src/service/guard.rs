@@ -109,7 +109,7 @@ impl Services {
                 Decision::Probe => {
                     let probed = self.probe(head.connection, act).await?;
                     finding = Some(probed.finding);
-                    permanent = probed.may_be_permanent();
+                    permanent = self.may_be_permanent(&probed).await?;
                     head = probed.version;
                 }
             }

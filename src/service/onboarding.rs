@@ -177,11 +177,23 @@ impl Services {
         let Some(active) = links.into_iter().find(|link| link.state == LinkState::Active) else { return Ok(None) };
         let probed = self.probe(active.connection, act).await?;
         let head = &probed.version;
-        Ok((!probed.may_be_permanent()).then_some(Leave {
+        Ok((!self.may_be_permanent(&probed).await?).then_some(Leave {
             kind: LeaveKind::UpgradeTemporary,
             connection: head.connection,
             version: head.number,
         }))
+    }
+
+    /// The leave of an invitation, if it is still good when the button is pressed: between that and the callback its person may sign up
+    /// at the provider, and afterwards nobody can tell that from a confirmation. Only such an invitation makes us ask the provider.
+    async fn leave_when_pressed(&self, leave: Option<Leave>, act: &Act) -> Result<Option<Leave>> {
+        match leave {
+            Some(Leave { kind: LeaveKind::UpgradeTemporary, connection, .. }) => {
+                let probed = self.probe(connection, act).await?;
+                Ok(if self.may_be_permanent(&probed).await? { None } else { leave })
+            }
+            leave => Ok(leave),
+        }
     }
 
     async fn invited(&self, id: InvitationId) -> Result<Invited> {
@@ -253,8 +265,9 @@ impl Services {
     pub async fn press(&self, token: &str, cookie: Option<&str>, call: CallId) -> Result<Option<Pressed>> {
         let Some(invitation) = self.find_invitation(token).await? else { return Ok(None) };
         let act = Act::browser(call);
-        // No probe here: whoever holds the link could make us call the provider. The gate probes.
-        match self.guard(invitation.merchant, Wish::Authorize, invitation.leave, None, false, &act).await? {
+        // No probe by the guard: whoever holds the link could make us call the provider. The gate probes.
+        let leave = self.leave_when_pressed(invitation.leave, &act).await?;
+        match self.guard(invitation.merchant, Wish::Authorize, leave, None, false, &act).await? {
             Verdict::Go(_) => {}
             Verdict::Refused(Refusal::AttemptUnresolved, _) => return Ok(Some(Pressed::Busy)),
             Verdict::Refused(..) => return Ok(Some(Pressed::AlreadyConnected)),

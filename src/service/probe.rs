@@ -58,15 +58,6 @@ pub(super) struct Probed {
     pub(super) user: Option<User>,
 }
 
-impl Probed {
-    /// Whether the token may be permanent, for all that can be told: it is known to be, or its user, pending before, may have confirmed
-    /// since. What may be permanent is not given up as temporary (M1).
-    pub(super) fn may_be_permanent(&self) -> bool {
-        let is_pending = self.user.as_ref().is_some_and(|user| standing(user) == UserStanding::Pending);
-        self.version.permanent || (self.version.seen_pending && !is_pending)
-    }
-}
-
 /// What a probe observed, and when it asked the provider last.
 struct Observation {
     asked_at: Timestamp,
@@ -190,6 +181,17 @@ impl Services {
         }
         let too_few = u32::try_from(others.len()).is_ok_and(|others| others < CONTROLS_MAX);
         Ok(too_few && !owner_spoke && self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))
+    }
+
+    /// Whether the token may be permanent, for all that can be told: it is known to be, or a mail went out in which its user could have
+    /// confirmed, and the user is not pending. What may be permanent is not given up as temporary (M1).
+    pub(super) async fn may_be_permanent(&self, probed: &Probed) -> Result<bool> {
+        let version = &probed.version;
+        let is_pending = probed.user.as_ref().is_some_and(|user| standing(user) == UserStanding::Pending);
+        if version.permanent || is_pending {
+            return Ok(version.permanent);
+        }
+        Ok(self.parts.store.was_asked_to_confirm(version).await?)
     }
 
     /// What is kept of the user behind a token: no personal data.

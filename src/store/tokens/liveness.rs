@@ -7,12 +7,14 @@ use crate::domain::id::{ConnectionId, TokenVersion};
 use crate::domain::token::{Liveness, UserStanding, Version, is_confirmed};
 use crate::domain::trail::{Act, Event, EventKind};
 use crate::store::tx::{Tx, on_tx, transaction};
-use crate::store::{Error, Result, Store};
+use crate::store::{Error, Result, Store, on_db};
 
 #[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] =
-    &[DOUBTS, HEAD_OF, SENT_SINCE, SET_LIVENESS, SET_PENDING, SET_PERMANENT];
+    &[ASKED_SINCE, DOUBTS, HEAD_OF, SENT_SINCE, SET_LIVENESS, SET_PENDING, SET_PERMANENT];
 
+const ASKED_SINCE: &str = "SELECT COUNT(*) FROM change_trail \
+                           WHERE connection_id = $1 AND time_us >= $2 AND kind = $3";
 const DOUBTS: &str = "SELECT COUNT(*) FROM attempts a JOIN links l ON l.merchant_id = a.merchant_id \
                       WHERE l.connection_id = $1 AND l.state <> 'closed' \
                       AND (a.state = 'armed' OR (a.state = 'in_doubt' AND a.judge_at_us > $2))";
@@ -103,6 +105,21 @@ impl Store {
             events.extend(learn_of_user(tx, &mut after, &observed, act, now).await?);
             Ok((after, events))
         })
+    }
+
+    /// Whether the provider was asked to mail the version's user for confirmation, or may have been. Without such a mail nobody can
+    /// have confirmed (`docs/provider.md` §7).
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn was_asked_to_confirm(&self, version: &Version) -> Result<bool> {
+        let (asked,): (i64,) = on_db!(read self, pool => sqlx::query_as(ASKED_SINCE)
+            .bind(&version.connection.as_bytes()[..])
+            .bind(version.stored_at.as_micros())
+            .bind(EventKind::ConfirmationRequested.as_str())
+            .fetch_one(pool)
+            .await)?;
+        Ok(asked > 0)
     }
 
     /// Notes that the user of a temporary token has confirmed: it lives until revoked from now on.

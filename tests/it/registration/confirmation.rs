@@ -61,7 +61,7 @@ async fn one_mail_is_sent_for_one_request() {
     assert_eq!(outcome_of(&app.send(&other).await), "ALREADY_EXISTS:REQUEST_ID_REUSED");
     app.send(&app.mail("ada")).await.unwrap();
     assert_eq!(app.mails().await.len(), 2, "another request does");
-    assert_eq!(app.reasons_of(EventKind::ConfirmationRequested).await.len(), 4, "each is on record");
+    assert_eq!(app.reasons_of(EventKind::ConfirmationRequested).await.len(), 6, "each is on record, also as sent");
     app.close().await;
 }
 

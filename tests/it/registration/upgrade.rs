@@ -82,12 +82,9 @@ async fn a_token_that_became_permanent_is_not_given_up() {
             // Somebody was sent to the authorize page: that the person is registered proves nothing any more.
             assert_eq!(app.verify(name).await.head.unwrap().permanent, !while_shown, "{name}");
         }
-        if !while_shown && is_seen {
+        if !while_shown {
             shop.press_in_vain().await;
         } else {
-            if !while_shown {
-                shop.press().await;
-            }
             let arrival = shop.grant().await;
             assert_eq!(app.while_time_passes(shop.home(arrival)).await, "already_connected", "{name}");
         }
@@ -115,12 +112,10 @@ async fn leave_is_bound_to_the_token_it_was_given_for() {
     let made = app.while_time_passes(app.register(&again)).await.unwrap();
     assert_eq!(head_of(&made).r#ref.as_ref().unwrap().version, 2);
     let held = app.token(&shop).await;
-    // The old link was not asked to cost that one: where the evidence is fresh it leads nowhere, else the gate looks.
+    // The old link was not asked to cost that one: however old the evidence, it leads nowhere.
     shop.press_in_vain().await;
     app.advance(Duration::from_secs(120)).await;
-    shop.press().await;
-    let arrival = shop.grant().await;
-    assert_eq!(app.while_time_passes(shop.home(arrival)).await, "already_connected");
+    shop.press_in_vain().await;
     let kept = app.token(&shop).await;
     assert_eq!((kept.access_token.clone(), kept.version), (held.access_token, held.version));
     assert!(app.works_there(&kept.access_token).await);
@@ -132,30 +127,47 @@ async fn leave_is_bound_to_the_token_it_was_given_for() {
     app.close().await;
 }
 
-/// A person who never confirmed signs up on the authorize page: registered from then on, and whether that confirmed the token cannot be
-/// told. In doubt nothing is given up, and nothing is claimed.
+/// A person who was never asked to confirm signs up on the authorize page: that cannot have confirmed the token, so leave stays good.
 #[tokio::test]
-async fn signing_up_elsewhere_confirms_no_token_and_gives_none_up() {
+async fn a_person_who_signs_up_on_the_way_gets_a_permanent_token() {
     let app = TestApp::start().await;
     app.registered("ada").await;
     let mut shop = app.shop("ada");
     app.ask_to_upgrade(&mut shop).await.unwrap();
-    let held = app.token(&shop).await;
-    assert_eq!(app.while_time_passes(shop.travel()).await, "already_connected");
-    let kept = app.token(&shop).await;
-    assert_eq!((&kept.access_token, kept.version), (&held.access_token, held.version));
-    assert!(app.works_there(&kept.access_token).await);
-    assert_eq!(app.calls(TOKEN).await, 0);
-    // It is temporary there, and so it is here.
+    assert_eq!(app.while_time_passes(shop.travel()).await, "connected");
     let merchant = app.merchant("ada").await.unwrap();
-    assert_eq!((head_of(&merchant).permanent, merchant.next_action()), (false, NextAction::GetConfirmed));
+    let head = head_of(&merchant);
+    assert_eq!((head.r#ref.as_ref().unwrap().version, head.permanent), (2, true));
+    assert_eq!(merchant.next_action(), NextAction::None);
+    let kept = app.token(&shop).await;
+    assert_eq!(app.live_there().await[&kept.subject], [shown(&kept.access_token)], "one token lives there: ours");
+    assert_eq!(app.calls(TOKEN).await, 1);
+    app.close().await;
+}
+
+/// Signed up on the authorize page, and gone again without granting: registered from then on, and the token is as temporary as before.
+#[tokio::test]
+async fn signing_up_elsewhere_confirms_no_token() {
+    let app = TestApp::start().await;
+    app.registered("ada").await;
+    let mut shop = app.shop("ada");
+    app.ask_to_upgrade(&mut shop).await.unwrap();
+    shop.press().await;
+    shop.grant_and_stop().await;
+    shop.person.is_registered = true;
+    assert!(!app.verify("ada").await.head.unwrap().permanent);
+    let merchant = app.merchant("ada").await.unwrap();
+    assert_eq!(merchant.next_action(), NextAction::GetConfirmed);
     assert!(link_of(&merchant).temporary.unwrap().expire_time.is_some());
-    // Asked for again, leave is not given: what may be permanent is not given up. The mail settles it.
+    // Once a mail is out, nobody can tell any more: what may be permanent is not given up. The mail settles it.
+    app.send(&app.mail("ada")).await.unwrap();
     assert_eq!(outcome_of(&app.ask_to_upgrade(&mut shop).await), STILL_LIVE);
+    shop.press_in_vain().await;
     app.confirm_by_mail("ada", &shop.person.password).await;
     let told = app.send(&app.mail("ada")).await.unwrap();
     assert_eq!(told.result(), ConfirmationResult::AlreadyConfirmed);
     assert!(head_of(&told.merchant.unwrap()).permanent);
+    assert_eq!(app.calls(TOKEN).await, 0);
     app.close().await;
 }
 
@@ -165,7 +177,8 @@ async fn a_token_that_was_not_confirmed_ends_also_when_its_person_signed_up_else
     app.registered("ada").await;
     let mut shop = app.shop("ada");
     app.ask_to_upgrade(&mut shop).await.unwrap();
-    assert_eq!(app.while_time_passes(shop.travel()).await, "already_connected");
+    shop.press().await;
+    shop.grant_and_stop().await;
     app.advance(Duration::from_secs(91 * 24 * 60 * 60)).await;
     assert_ne!(
         outcome_of(&app.caller("payments").read("ada").await),

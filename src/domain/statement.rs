@@ -126,12 +126,25 @@ fn assess(name: &str, platform: &Platform) -> Vec<NameReason> {
     if characters::folded(name).contains("wepay") {
         reasons.push(NameReason::ContainsWepay);
     }
+    if name.split_whitespace().any(is_email_address) {
+        reasons.push(NameReason::EmailAddress);
+    }
     characters::judge(name, &mut reasons);
     // An id does not become a name by an invisible character in its middle.
     Reading::new(&characters::clean(name), platform).judge(&mut reasons);
     reasons.sort_unstable();
     reasons.dedup();
     reasons
+}
+
+/// One `@` between a local part and a host with a dot inside it; `Me@Home` is a name.
+fn is_email_address(word: &str) -> bool {
+    word.split_once('@').is_some_and(|(local, host)| {
+        let labels = host.split_once('.');
+        !local.is_empty()
+            && !host.contains('@')
+            && labels.is_some_and(|(one, rest)| !one.is_empty() && !rest.is_empty())
+    })
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ reasons! {
     TooLong = "too_long", Refusal, "the provider takes at most 255 characters";
     /// The provider's own name.
     ContainsWepay = "contains_wepay", Refusal, "the provider refuses names that contain the word wepay";
+    /// Personal data, for every payer to read.
+    EmailAddress = "email_address", Refusal, "contains an e-mail address; every payer would read it";
     /// Line ends, tabs, NUL and their like.
     ControlCharacter = "control_character", Refusal, "contains a control character, such as a tab or a line end";
     /// Zero width, direction of reading, fillers, variation selectors.

@@ -247,6 +247,8 @@ const BAD: &[(&str, &[NameReason])] = {
         ("we\u{200b}pay Pizza", &[ContainsWepay, InvisibleCharacter]),
         ("Ｗｅｐａｙ Pizza", &[ContainsWepay]),
         ("wépay", &[ContainsWepay]),
+        ("joe@pizza.example", &[EmailAddress]),
+        ("Joe's Pizza joe@pizza.example", &[EmailAddress]),
         ("Joe's\tPizza", &[ControlCharacter]),
         ("Joe's\nPizza", &[ControlCharacter]),
         ("Joe's\0", &[ControlCharacter]),

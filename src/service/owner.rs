@@ -15,7 +15,7 @@ use crate::domain::provider_call::About;
 use crate::domain::secret::AccessToken;
 use crate::domain::trail::Act;
 use crate::provider::{CallError, CallKind, IssuedToken, Signal};
-use crate::store::{Attempt, EarlierTokens};
+use crate::store::{Attempt, EarlierTokens, NewToken};
 
 /// First wait before an import that could not be made is tried again…
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -71,12 +71,14 @@ impl Services {
         let attempt = attempt.ok_or_else(|| Error::internal("an attempt that was just claimed is gone"))?;
         self.parts.store.arm(&attempt, &[], act).await?;
         let armed = Attempt { state: AttemptState::Armed, ..attempt };
+        // Whoever names this address registers nobody: that could revoke this token.
+        let email_index = user.email.as_ref().map(|email| self.email_index(email));
         let issued = IssuedToken {
             subject: user.subject,
             access_token: AccessToken::new(token.expose().to_owned()),
             expires_in: None,
         };
-        let new = self.seal_issued(&armed, &issued, Role::AppOwner, EarlierTokens::Kept)?;
+        let new = NewToken { email_index, ..self.seal_issued(&armed, &issued, Role::AppOwner, EarlierTokens::Kept)? };
         let stored = self.parts.store.commit_token(&new, act).await?;
         info!(connection.id = %stored.connection.id, version = %stored.version, "app owner's token imported");
         Ok(stored.connection.id)

@@ -303,8 +303,9 @@ impl Store {
         let (facts, existing) = self.consent_facts(tx, connection.app, merchant, connection.id).await?;
         let may = email_may_confirm(&facts);
         let outcome = match new.attempt.kind {
-            AttemptKind::Register => registered_link_outcome(&facts),
-            AttemptKind::Exchange | AttemptKind::Import => link_outcome(&facts),
+            // The app owner's token is no merchant's: a person decides.
+            AttemptKind::Register if connection.role == Role::Merchant => registered_link_outcome(&facts),
+            AttemptKind::Register | AttemptKind::Exchange | AttemptKind::Import => link_outcome(&facts),
         };
         match (outcome, existing) {
             // Still waiting: from now on for the value that this consent's browser brings to return_url. A registration has no

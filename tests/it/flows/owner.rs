@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection};
-use strongroom::v1::Liveness;
+use strongroom::v1::{LinkState, Liveness, RegisterMerchantRequest};
 
 use super::stage::{Stage, reason};
 
@@ -70,5 +70,34 @@ async fn an_owner_whom_the_provider_does_not_take_stops_nothing() {
     // As without an owner: another kind of call is the control.
     stage.revoke(&ann).await;
     assert_eq!(stage.verify_token("shop-1").await, Liveness::Dead);
+    stage.verified().await;
+}
+
+#[tokio::test]
+async fn nobody_comes_by_the_owners_token_by_registering_the_owner() {
+    let stage = with_owner().await;
+    let app = stage.control(Method::GET, "/app", None).await;
+    let state = stage.control(Method::GET, "/state", None).await;
+    let owner = state["users"].as_array().unwrap().iter().find(|user| user["user_id"] == app["owner_user_id"]).unwrap();
+    let order = |external_id: &str| RegisterMerchantRequest {
+        request_id: format!("register-{external_id}"),
+        external_id: external_id.to_owned(),
+        email: owner["email"].as_str().unwrap().to_owned(),
+        first_name: "Mal".to_owned(),
+        last_name: "Lory".to_owned(),
+        client_ip: "203.0.113.77".to_owned(),
+        client_device: "a browser".to_owned(),
+        terms_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
+        ..Default::default()
+    };
+    let refused = stage.onboarding().register_merchant(order("shop-1")).await.unwrap_err();
+    assert_eq!(reason(Err::<(), _>(refused)).1, "CONNECTION_EXISTS");
+    assert_eq!(stage.calls("/user/register").await, 0);
+    // Also where the owner took another address at the provider since, of which we know nothing.
+    let mut database = SqliteConnection::connect(&stage.site().dev().database.clone()).await.unwrap();
+    sqlx::query("UPDATE connections SET email_index = NULL").execute(&mut database).await.unwrap();
+    let made = stage.onboarding().register_merchant(order("shop-2")).await.unwrap().into_inner().merchant.unwrap();
+    assert_eq!((made.links.len(), made.links[0].state()), (1, LinkState::Held));
+    assert_eq!(reason(stage.read("shop-2").await).1, "LINK_HELD");
     stage.verified().await;
 }

@@ -314,11 +314,17 @@ async fn prune(store: Arc<Store>, clock: Arc<dyn Clock>, retention: Retention, s
 }
 
 async fn adopt(services: Services, owner: AppOwner, adopted: watch::Sender<bool>, stop: CancellationToken) {
+    let keep = async {
+        let connection = services.adopt_app_owner(&owner).await;
+        adopted.send_replace(true);
+        if let Some(connection) = connection {
+            services.keep_looking_at_owner(connection).await;
+        }
+    };
     tokio::select! {
-        () = services.adopt_app_owner(&owner) => {}
+        () = keep => {}
         () = stop.cancelled() => {}
     }
-    adopted.send_replace(true);
 }
 
 async fn record_rejections(

@@ -121,14 +121,15 @@ pub enum UserStanding {
 /// Whether a temporary token that the provider accepted at that moment has become permanent, and by what it shows.
 ///
 /// That its user is registered says nothing alone: a user who was registered before the token was issued has still to confirm it, and
-/// one who was pending may have signed up on the authorize page (`signed_up`: somebody was sent there since), which grants nothing.
+/// one who was pending may have signed up at the provider, which grants nothing (`elsewhere`: nobody asked for confirmation, or somebody
+/// was sent to the authorize page since).
 pub fn is_confirmed(
     version: &Version,
     standing: UserStanding,
-    signed_up: bool,
+    elsewhere: bool,
     accepted_at: Timestamp,
 ) -> Option<&'static str> {
-    if version.seen_pending && standing == UserStanding::Registered && !signed_up {
+    if version.seen_pending && standing == UserStanding::Registered && !elsewhere {
         return Some("user_confirmed");
     }
     version.expires_at.is_some_and(|end| end.plus(END_MARGIN) < accepted_at).then_some("outlived_its_end")

@@ -106,25 +106,27 @@ impl Services {
             .event(EventKind::ConfirmationRequested, self.now())
             .merchant(head.merchant.id)
             .version(head.connection.id, head.version.number);
-        if head.version.permanent {
-            self.parts.auditor.record(event.reason("already_confirmed")).await?;
-            return Ok(Asked::AlreadyConfirmed);
-        }
         match self.parts.store.earlier(&request).await? {
-            Earlier::Same(_) if !self.parts.store.is_settled(&request).await? => {
+            Earlier::Same(_) if !head.version.permanent && !self.parts.store.is_settled(&request).await? => {
                 return Err(Error::new(Kind::ProviderOutcomeUnknown).because("asked for before"));
             }
-            Earlier::Same(_) => {
+            Earlier::Same(_) if !head.version.permanent => {
                 self.parts.auditor.record(event.reason("repeated")).await?;
                 return Ok(Asked::Sent);
             }
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
-            Earlier::None => {}
+            Earlier::Same(_) | Earlier::None => {}
         }
-        // Noted before it is sent: whoever repeats the request does not send a second mail.
-        self.parts.store.note_intent(&request, head.connection.id.as_bytes(), event).await?;
+        if head.version.permanent {
+            self.parts.auditor.record(event.reason("already_confirmed")).await?;
+            return Ok(Asked::AlreadyConfirmed);
+        }
         let (services, texts, act) = (self.clone(), texts.clone(), act.clone());
-        let work = self.tasks.spawn(async move { services.mail(head, &request, &texts, &act).await });
+        let work = self.tasks.spawn(async move {
+            // Noted before it is sent: whoever repeats the request does not send a second mail.
+            services.parts.store.note_intent(&request, head.connection.id.as_bytes(), event).await?;
+            services.mail(head, &request, &texts, &act).await
+        });
         work.await.map_err(|ended| Error::internal(format!("asking for confirmation ended badly: {ended}")))?
     }
 

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq;
 use super::error::{Error, Kind, Result};
 use super::{Call, LinkView, Permitted, Services};
 use crate::domain::id::{LinkId, MerchantId};
-use crate::domain::merchant::{Link, LinkState};
+use crate::domain::merchant::{Link, LinkState, Role};
 use crate::domain::name::{Reason, RequestId};
 use crate::domain::trail::{Act, EventKind};
 use crate::policy::{ConfirmMerchant, ResolveLink};
@@ -52,7 +52,7 @@ impl Services {
             // One-time: what it was good for has happened.
             LinkState::Active | LinkState::Closed => return Err(Error::new(Kind::ConfirmationInvalid)),
         }
-        if self.is_shared(&link).await? {
+        if self.is_shared(&link).await? || self.is_owners(&link).await? {
             return Err(Error::new(Kind::LinkHeld).with("link_id", link.id).with("shared", true));
         }
         self.parts.store.resolve_link(&link, Resolution::Activate, Some(request), act, "confirmed").await?;
@@ -110,6 +110,9 @@ impl Services {
         if link.state != LinkState::Held {
             return Err(Error::new(Kind::LinkNotHeld).with("link_state", link.state.as_str()));
         }
+        if resolution == Resolution::Activate && self.is_owners(&link).await? {
+            return Err(Error::new(Kind::LinkHeld).with("link_id", link.id).with("app_owner", true));
+        }
         self.parts.store.resolve_link(&link, resolution, Some(request), act, reason.as_str()).await?;
         self.link(link.id).await
     }
@@ -127,6 +130,12 @@ impl Services {
 
     async fn link(&self, id: LinkId) -> Result<Link> {
         self.parts.store.link(id).await?.ok_or_else(|| Error::internal("a link is gone"))
+    }
+
+    /// Whether the link leads to the app owner, whose token is nobody's to read.
+    async fn is_owners(&self, link: &Link) -> Result<bool> {
+        let connection = self.parts.store.connection(link.connection).await?;
+        Ok(connection.is_some_and(|connection| connection.role == Role::AppOwner))
     }
 
     /// Whether the link's connection also serves, or waits to serve, another merchant.

@@ -65,6 +65,8 @@ pub(super) enum Ending {
     Stored,
     /// The guard said no; nothing was sent.
     Refused(Refusal),
+    /// What the guard looked at has changed since; nothing was sent.
+    Overtaken,
     /// Nothing was sent, for another reason.
     NotSent,
     /// The provider said no.
@@ -101,7 +103,7 @@ impl Services {
     }
 
     /// Settles an attempt whose task broke off: received, nothing was sent; armed, nobody knows.
-    async fn leave_to_judgement(&self, id: AttemptId, act: &Act) {
+    pub(super) async fn leave_to_judgement(&self, id: AttemptId, act: &Act) {
         let mut wait = RETRY_FIRST;
         while let Some(attempt) = self.attempt_of_claim(id).await {
             let (to, judge_at, outcome) = match attempt.state {
@@ -140,10 +142,10 @@ impl Services {
             return self.give_up(&mint).await;
         }
         let notices = self.notice_url(NoticeAbout::User(mint.attempt.id))?;
-        if !self.parts.store.arm(&mint.attempt, &seen, &mint.act).await? {
+        if !self.parts.store.arm(&mint.attempt, &seen, mint.leave, &mint.act).await? {
             let why = "changed_since_the_gate";
             self.settle(&mint, AttemptState::Refused, why, None, Some(FlowOutcome::Busy)).await?;
-            return Ok(Ending::Refused(Refusal::AttemptUnresolved));
+            return Ok(Ending::Overtaken);
         }
         let armed = Attempt { state: AttemptState::Armed, armed_at: Some(self.now()), ..mint.attempt };
         let mint = Mint { attempt: armed, ..mint };
@@ -214,16 +216,16 @@ impl Services {
         match (verdict, failed) {
             (MintVerdict::NotSent, _) => {
                 self.settle(mint, AttemptState::NotSent, &why, None, Some(FlowOutcome::NotSent)).await?;
+                if mint.leave.is_some() {
+                    // What was to be given up was made suspect.
+                    self.look_at_heads_of(mint).await?;
+                }
                 Ok(Ending::NotSent)
             }
             (MintVerdict::Rejected, CallError::Refused(refusal)) => {
                 self.settle(mint, AttemptState::Rejected, &why, None, Some(FlowOutcome::Rejected)).await?;
                 // A refused code that was used before may have cost its tokens (RFC 6749 §4.1.2): look.
-                for seen in self.parts.store.seen_heads(mint.merchant).await? {
-                    if seen.head_version > 0 {
-                        self.probe(seen.connection, &mint.act).await?;
-                    }
-                }
+                self.look_at_heads_of(mint).await?;
                 Ok(Ending::Rejected(refusal))
             }
             (_, failed) => {
@@ -236,6 +238,15 @@ impl Services {
                 Ok(Ending::InDoubt)
             }
         }
+    }
+
+    async fn look_at_heads_of(&self, mint: &Mint) -> Result<()> {
+        for seen in self.parts.store.seen_heads(mint.merchant).await? {
+            if seen.head_version > 0 {
+                self.probe(seen.connection, &mint.act).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Settles the attempt, however long that takes. Another writer can only be recovery, and then there is nothing left to do.

@@ -14,13 +14,15 @@ use crate::domain::name::ProviderAccountId;
 use crate::domain::provider_call::About;
 use crate::domain::secret::AccessToken;
 use crate::domain::trail::Act;
-use crate::provider::{CallError, CallKind, IssuedToken, Signal};
+use crate::provider::{CallError, CallKind, IssuedToken, Signal, User};
 use crate::store::{Attempt, EarlierTokens, NewToken};
 
 /// First wait before an import that could not be made is tried again…
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// …and the longest.
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
+/// How often the token is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// What an operator brings of the app owner.
 pub struct AppOwner {
@@ -33,14 +35,14 @@ pub struct AppOwner {
 impl Services {
     /// Imports the app owner's token and account, and tries again until that is done or the provider says that it does not take the
     /// token. Start and service never wait for it.
-    pub async fn adopt_app_owner(&self, owner: &AppOwner) {
+    pub async fn adopt_app_owner(&self, owner: &AppOwner) -> Option<ConnectionId> {
         let mut wait = RETRY_FIRST;
         loop {
             match self.import_app_owner(owner).await {
-                Ok(()) => return,
+                Ok(connection) => return Some(connection),
                 Err(refused) if refused.kind() == Kind::ProviderRefused => {
-                    error!("the provider does not take the app owner's token or account, probes do without: {refused}");
-                    return;
+                    error!("the app owner's token or account cannot be used, probes do without: {refused}");
+                    return None;
                 }
                 Err(failed) => warn!("app owner not imported yet: {failed}"),
             }
@@ -49,27 +51,56 @@ impl Services {
         }
     }
 
-    async fn import_app_owner(&self, owner: &AppOwner) -> Result<()> {
+    /// Looks at the app owner's token now and then, for ever: while it is called live its word decides whether others are dead.
+    pub async fn keep_looking_at_owner(&self, connection: ConnectionId) {
+        loop {
+            self.parts.clock.sleep(LOOK_EVERY).await;
+            if let Err(failed) = self.probe(connection, &Act::system()).await {
+                warn!("app owner's token not looked at: {failed}");
+            }
+        }
+    }
+
+    async fn import_app_owner(&self, owner: &AppOwner) -> Result<ConnectionId> {
         let act = Act::system();
         let fingerprint = self.parts.vault.fingerprint(&owner.token);
         let connection = match self.parts.store.version_with(&fingerprint).await? {
-            Some(known) => known.connection,
+            Some(known) => {
+                // It may have been revoked since.
+                self.probe(known.connection, &act).await?;
+                known.connection
+            }
             None => self.import_token(&owner.token, &act).await?,
         };
-        match &owner.account {
-            Some(account) => self.import_account(connection, &owner.token, account, &act).await,
-            None => Ok(()),
+        if let Some(account) = &owner.account {
+            self.import_account(connection, &owner.token, account, &act).await?;
         }
+        Ok(connection)
     }
 
     /// Stores a token that the provider accepts as a version of its user's connection. Nothing is minted and nothing revoked.
     async fn import_token(&self, token: &AccessToken, act: &Act) -> Result<ConnectionId> {
         let user = self.parts.provider.user(token).await.map_err(|failed| not_imported(&failed))?;
+        let known = self.parts.store.connection_of(self.parts.app.id, &user.subject).await?;
+        if known.is_some_and(|known| known.role != Role::AppOwner) {
+            // Its readers have the token that the merchant consented to.
+            return Err(Error::new(Kind::ProviderRefused).because("the app owner is a merchant's user"));
+        }
         let id = AttemptId::generate(&*self.parts.clock, &*self.parts.entropy);
         self.parts.store.claim_import(self.parts.app.id, id, act).await?;
+        match self.store_owners(token, user, id, act).await {
+            Ok(connection) => Ok(connection),
+            Err(failed) => {
+                self.leave_to_judgement(id, act).await;
+                Err(failed)
+            }
+        }
+    }
+
+    async fn store_owners(&self, token: &AccessToken, user: User, id: AttemptId, act: &Act) -> Result<ConnectionId> {
         let attempt = self.parts.store.attempt(id).await?;
         let attempt = attempt.ok_or_else(|| Error::internal("an attempt that was just claimed is gone"))?;
-        self.parts.store.arm(&attempt, &[], act).await?;
+        self.parts.store.arm(&attempt, &[], None, act).await?;
         let armed = Attempt { state: AttemptState::Armed, ..attempt };
         // Whoever names this address registers nobody: that could revoke this token.
         let email_index = user.email.as_ref().map(|email| self.email_index(email));

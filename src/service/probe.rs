@@ -13,7 +13,7 @@ use crate::domain::merchant::{Connection, Role};
 use crate::domain::name::Subject;
 use crate::domain::provider_call::About;
 use crate::domain::secret::AccessToken;
-use crate::domain::token::{Finding, Liveness, UserStanding, Version};
+use crate::domain::token::{END_MARGIN, Finding, Liveness, UserStanding, Version};
 use crate::domain::trail::Act;
 use crate::provider::{CallKind, Signal, User};
 use crate::store::{Observed, SeenUser};
@@ -103,7 +103,7 @@ impl Services {
         }
         let subject = self.known(connection).await?.subject;
         let token = self.open_token(&head, &subject).await?;
-        let Observation { asked_at, finding, liveness, user } = self.find(connection, &subject, &token).await?;
+        let Observation { asked_at, finding, liveness, user } = self.find(&head, &subject, &token).await?;
         let version = match liveness {
             Some(liveness) => {
                 info!(connection.id = %connection, version = %head.number, "probe found {}", liveness.as_str());
@@ -117,9 +117,12 @@ impl Services {
         Ok(Probed { finding, version, user })
     }
 
-    /// dead is what the provider declares twice, some seconds apart, while it answers another call sensibly in between.
-    async fn find(&self, connection: ConnectionId, subject: &Subject, token: &AccessToken) -> Result<Observation> {
+    /// Dead is what the provider declares twice, some seconds apart, while it answers another call sensibly in between. Past the end
+    /// that the provider itself set, that it does not know the token any more is as good a declaration.
+    async fn find(&self, head: &Version, subject: &Subject, token: &AccessToken) -> Result<Observation> {
+        let connection = head.connection;
         let mut asked_at = self.now();
+        let is_past_its_end = !head.permanent && head.expires_at.is_some_and(|end| end.plus(END_MARGIN) < asked_at);
         let seen = |asked_at, finding, liveness| Observation { asked_at, finding, liveness, user: None };
         match self.word(connection, subject, token).await {
             Word::Alive(user) => {
@@ -128,9 +131,11 @@ impl Services {
             Word::InsufficientScope => {
                 return Ok(seen(asked_at, Finding::InsufficientScope, Some(Liveness::InsufficientScope)));
             }
-            Word::Doubtful => return Ok(seen(asked_at, Finding::Unknown, Some(Liveness::Suspect))),
+            Word::Doubtful if !is_past_its_end => {
+                return Ok(seen(asked_at, Finding::Unknown, Some(Liveness::Suspect)));
+            }
             Word::Silence => return Ok(seen(asked_at, Finding::Unknown, None)),
-            Word::Dead => {}
+            Word::Dead | Word::Doubtful => {}
         }
         self.parts.clock.sleep(self.parts.timing.death_confirmation).await;
         if !self.control(connection).await? {
@@ -140,6 +145,7 @@ impl Services {
         asked_at = self.now();
         Ok(match self.word(connection, subject, token).await {
             Word::Dead => seen(asked_at, Finding::Dead, Some(Liveness::Dead)),
+            Word::Doubtful if is_past_its_end => seen(asked_at, Finding::Dead, Some(Liveness::Dead)),
             Word::Alive(user) => {
                 Observation { user: Some(user), ..seen(asked_at, Finding::Alive, Some(Liveness::Live)) }
             }

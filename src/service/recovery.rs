@@ -80,9 +80,15 @@ impl Services {
     /// As every read of the database.
     pub async fn look_at_heads(&self) -> Result<()> {
         let act = Act::system();
-        for connection in self.parts.store.connections_with_candidates(HEADS_AT_ONCE_MAX).await? {
-            if let Err(failed) = self.judge_candidate(connection, &act).await {
-                warn!(connection.id = %connection, "candidate not judged yet: {failed}");
+        let mut after = None;
+        loop {
+            let page = self.parts.store.connections_with_candidates(after, HEADS_AT_ONCE_MAX).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            for connection in page {
+                if let Err(failed) = self.judge_candidate(connection, &act).await {
+                    warn!(connection.id = %connection, "candidate not judged yet: {failed}");
+                }
             }
         }
         let past = self.now().minus(END_MARGIN);

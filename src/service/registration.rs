@@ -14,7 +14,7 @@ use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::{AttemptId, MerchantId};
 use crate::domain::merchant::{Connection, LinkState, Merchant};
-use crate::domain::name::{DisplayName, Email, ExternalId, Label, RequestId};
+use crate::domain::name::{CallerId, DisplayName, Email, ExternalId, Label, RequestId};
 use crate::domain::token::{Liveness, Refusal, Wish};
 use crate::domain::trail::{Act, EventKind};
 use crate::policy::OnboardMerchant;
@@ -119,7 +119,7 @@ impl Services {
         }
         let email_index = self.email_index(&registrant.email);
         if let Some(known) = self.parts.store.connection_by_email(self.parts.app.id, &email_index).await? {
-            return Err(self.connection_exists(&known, named.merchant.id).await?);
+            return Err(self.connection_exists(&known, named.merchant.id, &call.caller).await?);
         }
         if !named.is_new {
             match self.guard(named.merchant.id, Wish::Register, None, None, true, &named.act).await? {
@@ -138,15 +138,16 @@ impl Services {
             email_index,
             request,
         };
-        let (services, act, attempt) = (self.clone(), named.act.clone(), order.attempt);
+        let (services, caller, act) = (self.clone(), call.caller.clone(), named.act.clone());
+        let attempt = order.attempt;
         // In a task: a caller that hangs up between claim and mint would leave an attempt that nobody carries out (M7).
-        let work = self.tasks.spawn(async move { services.claim_and_register(order, registrant, act).await });
+        let work = self.tasks.spawn(async move { services.claim_and_register(order, registrant, caller, act).await });
         let ended = work.await.map_err(|ended| Error::internal(format!("registering ended badly: {ended}")))??;
         match ended {
             Some(Ending::Stored) => Ok(named.merchant),
             Some(Ending::Refused(refusal)) => Err(self.refusal(named.merchant.id, refusal, None).await?),
             Some(Ending::Rejected(refusal)) => Err(refused_by_provider(&refusal)),
-            Some(Ending::NotSent | Ending::InDoubt) | None => {
+            Some(Ending::Overtaken | Ending::NotSent | Ending::InDoubt) | None => {
                 self.registration_outcome(attempt, named.merchant.id).await.map(|()| named.merchant)
             }
         }
@@ -156,12 +157,15 @@ impl Services {
         &self,
         order: RegistrationOrder,
         registrant: Registrant,
+        caller: CallerId,
         act: Act,
     ) -> Result<Option<Ending>> {
         let merchant = order.merchant.id;
         let claimed = self.parts.store.claim_registration(&order, &act).await;
         match &claimed {
-            Ok(RegistrationClaim::Known(known)) => return Err(self.connection_exists(known, merchant).await?),
+            Ok(RegistrationClaim::Known(known)) => {
+                return Err(self.connection_exists(known, merchant, &caller).await?);
+            }
             Ok(RegistrationClaim::Busy) => {
                 return Err(self.refusal(merchant, Refusal::AttemptUnresolved, None).await?);
             }
@@ -211,18 +215,24 @@ impl Services {
         Err(Error::new(kind).with("attempt_id", id).with("attempt_state", attempt.state.as_str()))
     }
 
-    /// The refusal of an e-mail address that a connection has, with the way out.
-    async fn connection_exists(&self, known: &Connection, merchant: MerchantId) -> Result<Error> {
+    /// The refusal of an e-mail address that a connection has, with the way out. Which connection, and how it is, is told to who may
+    /// link it: to anybody else it is another merchant's.
+    async fn connection_exists(&self, known: &Connection, merchant: MerchantId, caller: &CallerId) -> Result<Error> {
+        let refusal = Error::new(Kind::ConnectionExists);
         let links = self.parts.store.open_links_of(known.id).await?;
-        let is_own = links.iter().any(|link| link.merchant == merchant && link.state == LinkState::Active);
+        let own = links.iter().find(|link| link.merchant == merchant);
+        if own.is_none() && !self.may_link(caller, known.id).await? {
+            return Ok(refusal.with("way_out", "none"));
+        }
         let head = self.parts.store.head(known.id).await?.map(|head| self.by_the_clock(head));
         let works = head.is_some_and(|head| matches!(head.liveness, Liveness::Live | Liveness::Suspect));
-        let way_out = match (works, is_own) {
-            (true, true) => "none",
-            (true, false) => "link_merchant",
+        let way_out = match (works, own.map(|link| link.state)) {
+            (true, Some(LinkState::Held)) => "resolve_held_link",
+            (true, Some(_)) => "none",
+            (true, None) => "link_merchant",
             (false, _) => "start_authorization",
         };
-        Ok(Error::new(Kind::ConnectionExists).with("connection_id", known.id).with("way_out", way_out))
+        Ok(refusal.with("connection_id", known.id).with("way_out", way_out))
     }
 
     async fn registrant_data(

@@ -5,7 +5,7 @@ use super::newcomers::Named;
 use super::{Call, LinkView, Services};
 use crate::domain::id::{ConnectionId, LinkId};
 use crate::domain::merchant::{Link, LinkState};
-use crate::domain::name::{DisplayName, ExternalId, Label, RequestId};
+use crate::domain::name::{CallerId, DisplayName, ExternalId, Label, RequestId};
 use crate::domain::token::Liveness;
 use crate::domain::trail::EventKind;
 use crate::policy::{LinkMerchant, Resource};
@@ -45,6 +45,14 @@ impl Services {
     }
 
     async fn permit_every_merchant_of(&self, call: &Call, kind: EventKind, connection: ConnectionId) -> Result<()> {
+        if self.may_link(&call.caller, connection).await? {
+            return Ok(());
+        }
+        Err(self.deny(call, kind, None, Kind::NotFound).await)
+    }
+
+    /// Whether the caller may link every merchant that the connection serves or waits to serve; nobody may link one that serves none.
+    pub(super) async fn may_link(&self, caller: &CallerId, connection: ConnectionId) -> Result<bool> {
         let policy = self.policy();
         let links = self.parts.store.open_links_of(connection).await?;
         let mut may = !links.is_empty();
@@ -52,10 +60,10 @@ impl Services {
             let merchant = self.parts.store.merchant(&MerchantKey::Id(link.merchant)).await?;
             may &= merchant.is_some_and(|merchant| {
                 let resource = Resource::Merchant { id: Some(merchant.id), labels: &merchant.labels };
-                policy.authorize::<LinkMerchant>(&call.caller, &resource, self.now()).is_ok()
+                policy.authorize::<LinkMerchant>(caller, &resource, self.now()).is_ok()
             });
         }
-        if may { Ok(()) } else { Err(self.deny(call, kind, None, Kind::NotFound).await) }
+        Ok(may)
     }
 
     async fn link_further(&self, call: &Call, wanted: &LinkRequest, named: Named) -> Result<Link> {

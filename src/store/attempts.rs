@@ -11,12 +11,12 @@ use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::{AttemptKind, AttemptState};
 use crate::domain::id::{AppId, AttemptId, ConnectionId, FlowId, LinkId, MerchantId, TokenVersion};
 use crate::domain::secret::SealedBytes;
-use crate::domain::token::Liveness;
+use crate::domain::token::{Leave, LeaveKind, Liveness};
 use crate::domain::trail::{Act, Event, EventKind};
 
 #[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] =
-    &[BY_ID, OPEN, OPEN_OF_MERCHANT, CLAIM, MOVE, HEADS_OF_MERCHANT, SUSPECT, KEEP_SALVAGE];
+    &[BY_ID, OPEN, OPEN_OF_MERCHANT, CLAIM, MOVE, HEADS_OF_MERCHANT, ADDRESS_TAKEN, PERMANENCE, SUSPECT, KEEP_SALVAGE];
 
 const BY_ID: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, \
                      armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE id = $1";
@@ -35,6 +35,9 @@ const HEADS_OF_MERCHANT: &str = "SELECT l.id, l.row_version, c.id AS connection_
      (SELECT COUNT(*) FROM token_versions v WHERE v.connection_id = c.id AND v.candidate = 1) AS candidates \
      FROM links l JOIN connections c ON c.id = l.connection_id \
      WHERE l.merchant_id = $1 AND l.state <> 'closed' ORDER BY l.id";
+const ADDRESS_TAKEN: &str = "SELECT COUNT(*) FROM attempts a \
+                             JOIN connections c ON c.app_id = a.app_id AND c.email_index = a.email_index WHERE a.id = $1";
+const PERMANENCE: &str = "SELECT permanent FROM token_versions WHERE connection_id = $1 AND version = $2";
 const SUSPECT: &str = "UPDATE token_versions SET liveness = 'suspect', evidence = 'in_doubt', evidence_at_us = $1 \
                        WHERE connection_id = $2 AND version = $3 AND liveness = 'live' RETURNING version";
 
@@ -167,11 +170,13 @@ impl Store {
         })
     }
 
-    /// Arms a received attempt, if all that the gate looked at is still so. False when it is not: nothing was changed.
+    /// Arms a received attempt, if all that the gate looked at is still so: the merchant's heads, the permanence of the one that a
+    /// leave gives up, and that nobody has the address to be registered. False when it is not: nothing was changed. The head that a
+    /// leave gives up is suspect from then on (M4).
     ///
     /// # Errors
     /// [`Error::Conflict`] when the attempt is not received any more.
-    pub async fn arm(&self, attempt: &Attempt, seen: &[SeenHead], act: &Act) -> Result<bool> {
+    pub async fn arm(&self, attempt: &Attempt, seen: &[SeenHead], leave: Option<Leave>, act: &Act) -> Result<bool> {
         transaction!(self, "arm", tx => {
             let now = tx.now();
             if let Some(merchant) = attempt.merchant {
@@ -184,8 +189,27 @@ impl Store {
                     return Ok((false, Vec::new()));
                 }
             }
-            let moved = self.move_attempt(tx, attempt, AttemptState::Armed, None, None, act, now).await?;
-            Ok((true, vec![moved]))
+            let (taken,): (i64,) = on_tx!(tx, conn => sqlx::query_as(ADDRESS_TAKEN)
+                .bind(&attempt.id.as_bytes()[..])
+                .fetch_one(conn)
+                .await)?;
+            if taken > 0 {
+                return Ok((false, Vec::new()));
+            }
+            let mut events = vec![self.move_attempt(tx, attempt, AttemptState::Armed, None, None, act, now).await?];
+            if let Some(leave) = leave {
+                let known: Option<(i64,)> = on_tx!(tx, conn => sqlx::query_as(PERMANENCE)
+                    .bind(&leave.connection.as_bytes()[..])
+                    .bind(i64::from(leave.version.0))
+                    .fetch_optional(conn)
+                    .await)?;
+                if leave.kind == LeaveKind::UpgradeTemporary && known.is_none_or(|(permanent,)| permanent != 0) {
+                    return Ok((false, Vec::new()));
+                }
+                let given_up = (leave.connection, i64::from(leave.version.0));
+                events.extend(suspect(tx, given_up, attempt, act, now).await?);
+            }
+            Ok((true, events))
         })
     }
 
@@ -212,7 +236,7 @@ impl Store {
                 events.extend(self.end_flow(tx, flow, merchant, outcome, None, act, now).await?);
             }
             if let (AttemptState::InDoubt, Some(merchant)) = (to, attempt.merchant) {
-                events.extend(suspect_heads(tx, merchant, attempt.id, act, now).await?);
+                events.extend(suspect_heads(tx, merchant, attempt, act, now).await?);
             }
             Ok(((), events))
         })
@@ -357,7 +381,7 @@ pub(in crate::store) async fn insert_attempt(tx: &mut Tx<'_>, new: &NewAttempt<'
 async fn suspect_heads(
     tx: &mut Tx<'_>,
     merchant: MerchantId,
-    attempt: AttemptId,
+    attempt: &Attempt,
     act: &Act,
     now: Timestamp,
 ) -> Result<Vec<Event>> {
@@ -368,24 +392,34 @@ async fn suspect_heads(
     let mut events = Vec::new();
     for seen in rows.into_iter().map(SeenRow::into_domain) {
         let seen = seen?;
-        let changed: Option<(i64,)> = on_tx!(tx, conn => sqlx::query_as(SUSPECT)
-            .bind(now.as_micros())
-            .bind(&seen.connection.as_bytes()[..])
-            .bind(seen.head_version)
-            .fetch_optional(conn)
-            .await)?;
-        if let Some(version) = changed.and_then(|(version,)| u32::try_from(version).ok()) {
-            events.push(
-                act.event(EventKind::LivenessChanged, now)
-                    .merchant(merchant)
-                    .version(seen.connection, TokenVersion(version))
-                    .attempt(attempt)
-                    .reason(Liveness::Suspect.as_str())
-                    .detail("evidence", "in_doubt"),
-            );
-        }
+        events.extend(suspect(tx, (seen.connection, seen.head_version), attempt, act, now).await?);
     }
     Ok(events)
+}
+
+/// A version that the attempt may kill is not called live.
+async fn suspect(
+    tx: &mut Tx<'_>,
+    (connection, version): (ConnectionId, i64),
+    attempt: &Attempt,
+    act: &Act,
+    now: Timestamp,
+) -> Result<Option<Event>> {
+    let changed: Option<(i64,)> = on_tx!(tx, conn => sqlx::query_as(SUSPECT)
+        .bind(now.as_micros())
+        .bind(&connection.as_bytes()[..])
+        .bind(version)
+        .fetch_optional(conn)
+        .await)?;
+    let Some(version) = changed.and_then(|(version,)| u32::try_from(version).ok()) else { return Ok(None) };
+    let mut event = act
+        .event(EventKind::LivenessChanged, now)
+        .version(connection, TokenVersion(version))
+        .attempt(attempt.id)
+        .reason(Liveness::Suspect.as_str())
+        .detail("evidence", "in_doubt");
+    event.merchant = attempt.merchant;
+    Ok(Some(event))
 }
 
 impl SeenRow {

@@ -79,8 +79,8 @@ const LIVE_ELSEWHERE: &str = "SELECT c.id FROM connections c \
                               JOIN token_versions v ON v.connection_id = c.id AND v.version = c.head_version \
                               WHERE c.id <> $1 AND v.liveness = 'live' \
                               ORDER BY c.role = 'app_owner' DESC, v.evidence_at_us DESC LIMIT $2";
-const WITH_CANDIDATES: &str =
-    "SELECT DISTINCT connection_id FROM token_versions WHERE candidate = 1 ORDER BY connection_id LIMIT $1";
+const WITH_CANDIDATES: &str = "SELECT DISTINCT connection_id FROM token_versions WHERE candidate = 1 AND connection_id > $1 \
+     ORDER BY connection_id LIMIT $2";
 const PAST_THEIR_LIFE: &str = "SELECT c.id FROM connections c \
                                JOIN token_versions v ON v.connection_id = c.id AND v.version = c.head_version \
                                WHERE v.expires_at_us <= $1 AND v.liveness IN ('live', 'suspect') \
@@ -266,13 +266,21 @@ impl Store {
         rows.iter().map(|(id,)| Ok(ConnectionId::from_bytes(blob(id, "connection id")?))).collect()
     }
 
-    /// At most `limit` connections with a version that waits to be judged against the head.
+    /// At most `limit` connections behind `after` with a version that waits to be judged against the head.
     ///
     /// # Errors
     /// As every read of the database.
-    pub async fn connections_with_candidates(&self, limit: u32) -> Result<Vec<ConnectionId>> {
-        let rows: Vec<(Vec<u8>,)> =
-            on_db!(read self, pool => sqlx::query_as(WITH_CANDIDATES).bind(i64::from(limit)).fetch_all(pool).await)?;
+    pub async fn connections_with_candidates(
+        &self,
+        after: Option<ConnectionId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionId>> {
+        let after = after.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
+        let rows: Vec<(Vec<u8>,)> = on_db!(read self, pool => sqlx::query_as(WITH_CANDIDATES)
+            .bind(&after[..])
+            .bind(i64::from(limit))
+            .fetch_all(pool)
+            .await)?;
         rows.iter().map(|(id,)| Ok(ConnectionId::from_bytes(blob(id, "connection id")?))).collect()
     }
 

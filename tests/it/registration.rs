@@ -4,6 +4,7 @@
 mod confirmation;
 mod lost;
 mod outcomes;
+mod overlaps;
 mod refused;
 mod revokes;
 mod sharing;

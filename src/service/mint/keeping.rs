@@ -46,7 +46,7 @@ impl Services {
         info!(attempt.id = %mint.attempt.id, connection.id = %stored.connection.id, version = %stored.version, "token stored");
         // The token is safe: what is still to be learnt is learnt later if it cannot be now.
         let learnt = match (&mint.by, stored.is_head) {
-            (Means::Registrant(_), false) => self.judge_candidate(stored.connection.id, &mint.act).await,
+            (_, false) => self.judge_candidate(stored.connection.id, &mint.act).await,
             _ => self.check_identity(&mint, &stored).await,
         };
         if let Err(unlearnt) = learnt {
@@ -134,12 +134,13 @@ impl Services {
     pub(in crate::service) async fn judge_candidate(&self, connection: ConnectionId, act: &Act) -> Result<()> {
         let known = self.parts.store.connection(connection).await?;
         let known = known.ok_or_else(|| Error::internal("a candidate without its connection"))?;
-        let promote = match self.probe(connection, act).await?.finding {
+        let probed = self.probe(connection, act).await?;
+        let promote = match probed.finding {
             Finding::Alive | Finding::InsufficientScope => false,
             Finding::Dead => true,
             Finding::Unknown => return Ok(()),
         };
-        if self.parts.store.judge_candidate(&known, promote, act).await? && promote {
+        if self.parts.store.judge_candidate(&known, probed.version.number, promote, act).await? && promote {
             self.probe(connection, act).await?;
         }
         Ok(())

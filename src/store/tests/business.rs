@@ -141,7 +141,7 @@ impl Bench {
     pub(super) async fn armed(&self, shop: &Shop) -> Attempt {
         let attempt = self.received(shop).await;
         let seen = self.store.seen_heads(shop.merchant.id).await.unwrap();
-        assert!(self.store.arm(&attempt, &seen, &Act::system()).await.unwrap());
+        assert!(self.store.arm(&attempt, &seen, None, &Act::system()).await.unwrap());
         self.attempt(attempt.id).await
     }
 
@@ -245,7 +245,7 @@ async fn nothing_is_armed_when_what_the_gate_saw_has_changed(bench: Bench) {
     let attempt = bench.received(&shop).await;
     let arm = async |seen: &[SeenHead]| {
         let known = bench.events().await.len();
-        let armed = bench.store.arm(&attempt, seen, &Act::system()).await.unwrap();
+        let armed = bench.store.arm(&attempt, seen, None, &Act::system()).await.unwrap();
         assert_eq!(bench.events().await.len(), known + usize::from(armed), "refused without a trace");
         armed
     };
@@ -262,9 +262,9 @@ async fn nothing_is_armed_when_what_the_gate_saw_has_changed(bench: Bench) {
     let now = bench.store.seen_heads(merchant).await.unwrap();
     assert_eq!((now[0].head_version, bench.attempt(attempt.id).await.state), (2, AttemptState::Received));
     assert!(arm(&now).await);
-    let twice = bench.store.arm(&bench.attempt(attempt.id).await, &now, &Act::system()).await;
+    let twice = bench.store.arm(&bench.attempt(attempt.id).await, &now, None, &Act::system()).await;
     assert!(matches!(twice, Err(Error::Conflict(_))), "{twice:?}");
-    let twice = bench.store.arm(&attempt, &now, &Act::system()).await;
+    let twice = bench.store.arm(&attempt, &now, None, &Act::system()).await;
     assert!(matches!(twice, Err(Error::Conflict(_))), "{twice:?}");
 }
 

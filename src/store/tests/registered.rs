@@ -42,12 +42,15 @@ async fn a_registered_token_waits_beside_a_head_that_may_live(bench: Bench) {
         let head = bench.store.head(first.connection.id).await.unwrap().unwrap();
         let told = (head.number, head.liveness, head.evidence.as_str());
         assert_eq!(told, (TokenVersion(1), Liveness::Suspect, "registered_again"));
-        assert_eq!(bench.store.connections_with_candidates(10).await.unwrap(), [first.connection.id]);
-        assert!(bench.store.judge_candidate(&first.connection, promote, &act).await.unwrap());
+        assert_eq!(bench.store.connections_with_candidates(None, 10).await.unwrap(), [first.connection.id]);
+        assert!(bench.store.judge_candidate(&first.connection, TokenVersion(1), promote, &act).await.unwrap());
         let head = bench.store.head(first.connection.id).await.unwrap().unwrap();
         assert_eq!(head.number, TokenVersion(if promote { 2 } else { 1 }));
-        assert_eq!(bench.store.connections_with_candidates(10).await.unwrap(), []);
-        assert!(!bench.store.judge_candidate(&first.connection, promote, &act).await.unwrap(), "judged once");
+        assert_eq!(bench.store.connections_with_candidates(None, 10).await.unwrap(), []);
+        assert!(
+            !bench.store.judge_candidate(&first.connection, TokenVersion(1), promote, &act).await.unwrap(),
+            "judged once"
+        );
     }
     let judged: Vec<_> = bench.events().await.into_iter().filter(|e| e.kind == EventKind::CandidateJudged).collect();
     assert_eq!(judged.iter().map(|e| e.reason.as_deref()).collect::<Vec<_>>(), [Some("passed"), Some("promoted")]);
@@ -70,7 +73,7 @@ async fn a_mint_that_revokes_ends_candidates_too(bench: Bench) {
     let again = NewToken { earlier: EarlierTokens::MayBeRevoked, ..bench.token(bench.armed(&shop).await, "100") };
     bench.store.commit_token(&again, &act).await.unwrap();
     bench.connect(&shop, "100").await;
-    assert_eq!(bench.store.connections_with_candidates(10).await.unwrap(), []);
+    assert_eq!(bench.store.connections_with_candidates(None, 10).await.unwrap(), []);
     let versions = bench.store.versions(first.connection.id).await.unwrap();
     let dead: Vec<_> = versions.iter().map(|one| (one.number.0, one.liveness == Liveness::Dead)).collect();
     assert_eq!(dead, [(3, false), (2, true), (1, true)]);
@@ -95,6 +98,11 @@ async fn a_temporary_token_becomes_permanent_when_its_user_was_seen_to_confirm(b
     let seen = see(UserStanding::Registered, 1).await;
     assert_eq!((seen.permanent, seen.expires_at), (false, Some(end)));
     assert!(see(UserStanding::Pending, 1).await.seen_pending);
+    // Registered since, and nobody was asked to confirm: signed up for something else.
+    assert!(!see(UserStanding::Registered, 1).await.permanent);
+    let asked_at = bench.store.clock.now();
+    let asked = Event::new(EventKind::ConfirmationRequested, asked_at, "test").version(connection, TokenVersion(1));
+    bench.store.note_intent(&request("mail-1", 1), connection.as_bytes(), asked).await.unwrap();
     let seen = see(UserStanding::Registered, 2).await;
     assert_eq!((seen.permanent, seen.expires_at, seen.number), (true, None, TokenVersion(1)));
     assert_eq!(bench.store.head(connection).await.unwrap().unwrap(), seen);
@@ -147,7 +155,7 @@ async fn an_address_is_registered_by_one_attempt_at_a_time_and_never_when_a_conn
 
     let attempt = bench.attempt(order.attempt).await;
     assert_eq!((attempt.kind, attempt.merchant), (AttemptKind::Register, Some(order.merchant.id)));
-    assert!(bench.store.arm(&attempt, &[], &act).await.unwrap());
+    assert!(bench.store.arm(&attempt, &[], None, &act).await.unwrap());
     let new = NewToken {
         email_index: Some([7; 32]),
         earlier: EarlierTokens::MayBeRevoked,

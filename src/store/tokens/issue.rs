@@ -19,8 +19,18 @@ use crate::store::tx::{Tx, on_tx, transaction};
 use crate::store::{Error, Result, Store};
 
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] =
-    &[LAST_VERSION, INSERT, INSERT_SECRET, SET_HEAD, SET_EMAIL, OLDER_THAN, END_CANDIDATES, NEWEST_CANDIDATE];
+pub(in crate::store) const STATEMENTS: &[&str] = &[
+    LAST_VERSION,
+    INSERT,
+    INSERT_SECRET,
+    SET_HEAD,
+    SET_EMAIL,
+    OLDER_THAN,
+    END_CANDIDATES,
+    NEWEST_CANDIDATE,
+    STORED_SINCE,
+    HEAD_VERSION,
+];
 
 const LAST_VERSION: &str =
     "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM token_versions WHERE connection_id = $1";
@@ -36,6 +46,9 @@ const OLDER_THAN: &str =
 const END_CANDIDATES: &str = "UPDATE token_versions SET candidate = 0 WHERE connection_id = $1 AND candidate = 1";
 const NEWEST_CANDIDATE: &str =
     concat!(version_columns!(), "WHERE connection_id = $1 AND candidate = 1 ORDER BY version DESC LIMIT 1");
+
+const HEAD_VERSION: &str = "SELECT head_version FROM connections WHERE id = $1";
+const STORED_SINCE: &str = "SELECT COUNT(*) FROM token_versions WHERE connection_id = $1 AND stored_at_us >= $2";
 
 /// A token that the provider issued, sealed by the caller.
 #[derive(Clone, Debug)]
@@ -106,8 +119,16 @@ impl Store {
         transaction!(self, "commit_token", tx => {
             let now = tx.now();
             let (connection, head_version, created) = self.upsert_connection(tx, &fresh, act).await?;
+            let is_new = created.is_some();
             let mut events: Vec<Event> = created.into_iter().collect();
-            let outlived = match (new.earlier, head_version) {
+            let earlier = match new.earlier {
+                // While this mint was under way another one of the same user came in: which of them lives is for a probe to say.
+                EarlierTokens::Revoked if stored_since(tx, connection.id, new.attempt.armed_at).await? => {
+                    EarlierTokens::MayBeRevoked
+                }
+                earlier => earlier,
+            };
+            let outlived = match (earlier, head_version) {
                 (EarlierTokens::MayBeRevoked, 1..) => {
                     let head = self.version_in(tx, connection.id, head_version).await?;
                     Some(head).filter(|head| head.liveness != Liveness::Dead)
@@ -117,14 +138,14 @@ impl Store {
             let (version, stored) = self.append_version(tx, &connection, new, outlived.is_some(), act, now).await?;
             events.push(stored);
             match &outlived {
-                Some(head) if head.liveness == Liveness::Live => {
+                Some(head) if matches!(head.liveness, Liveness::Live | Liveness::Suspect) => {
                     let evidence = ("registered_again", now);
                     events.push(set_liveness(tx, head, Liveness::Suspect, evidence, act, now).await?);
                 }
                 Some(_) => {}
                 None => self.set_head(tx, &connection, version).await?,
             }
-            if new.earlier == EarlierTokens::Revoked {
+            if earlier == EarlierTokens::Revoked {
                 events.extend(self.supersede(tx, connection.id, version, act, now).await?);
             }
             if let Some(index) = &new.email_index {
@@ -134,7 +155,7 @@ impl Store {
             let (link, email_may_confirm) = match new.attempt.merchant {
                 Some(merchant) => {
                     let (link, may, made) =
-                        self.link_after_mint(tx, new, merchant, &connection, fresh_link, act, now).await?;
+                        self.link_after_mint(tx, new, merchant, (&connection, is_new), fresh_link, act, now).await?;
                     events.extend(made);
                     (Some(link), may)
                 }
@@ -154,14 +175,27 @@ impl Store {
         })
     }
 
-    /// Decides about the newest candidate of a connection: it becomes the head, or is passed over for good. False when there is
-    /// none (any more).
+    /// Decides about the newest candidate of a connection by what was found of `head`: it becomes the head, or is passed over for
+    /// good. False when there is none (any more), or another version is the head by now.
     ///
     /// # Errors
     /// As every write of the database.
-    pub async fn judge_candidate(&self, connection: &Connection, promote: bool, act: &Act) -> Result<bool> {
+    pub async fn judge_candidate(
+        &self,
+        connection: &Connection,
+        head: TokenVersion,
+        promote: bool,
+        act: &Act,
+    ) -> Result<bool> {
         transaction!(self, "judge_candidate", tx => {
             let now = tx.now();
+            let current: Option<(i64,)> = on_tx!(tx, conn => sqlx::query_as(HEAD_VERSION)
+                .bind(&connection.id.as_bytes()[..])
+                .fetch_optional(conn)
+                .await)?;
+            if current != Some((i64::from(head.0),)) {
+                return Ok((false, Vec::new()));
+            }
             let row: Option<VersionRow> = on_tx!(tx, conn => sqlx::query_as(NEWEST_CANDIDATE)
                 .bind(&connection.id.as_bytes()[..])
                 .fetch_optional(conn)
@@ -295,7 +329,7 @@ impl Store {
         tx: &mut Tx<'_>,
         new: &NewToken,
         merchant: MerchantId,
-        connection: &Connection,
+        (connection, is_new): (&Connection, bool),
         fresh: LinkId,
         act: &Act,
         now: Timestamp,
@@ -303,8 +337,8 @@ impl Store {
         let (facts, existing) = self.consent_facts(tx, connection.app, merchant, connection.id).await?;
         let may = email_may_confirm(&facts);
         let outcome = match new.attempt.kind {
-            // The app owner's token is no merchant's: a person decides.
-            AttemptKind::Register if connection.role == Role::Merchant => registered_link_outcome(&facts),
+            // A user whom we knew may have a token that somebody consented to: it goes to nobody before a person decides.
+            AttemptKind::Register if is_new => registered_link_outcome(&facts),
             AttemptKind::Register | AttemptKind::Exchange | AttemptKind::Import => link_outcome(&facts),
         };
         match (outcome, existing) {
@@ -337,6 +371,17 @@ impl Store {
             }
         }
     }
+}
+
+/// Whether a token of the same user was stored since.
+async fn stored_since(tx: &mut Tx<'_>, connection: ConnectionId, since: Option<Timestamp>) -> Result<bool> {
+    let Some(since) = since else { return Ok(false) };
+    let (stored,): (i64,) = on_tx!(tx, conn => sqlx::query_as(STORED_SINCE)
+        .bind(&connection.as_bytes()[..])
+        .bind(since.as_micros())
+        .fetch_one(conn)
+        .await)?;
+    Ok(stored > 0)
 }
 
 async fn end_candidates(tx: &mut Tx<'_>, connection: ConnectionId) -> Result<()> {

@@ -15,13 +15,15 @@ pub(in crate::store) const STATEMENTS: &[&str] =
 
 const ASKED_SINCE: &str = "SELECT COUNT(*) FROM change_trail \
                            WHERE connection_id = $1 AND time_us >= $2 AND kind = $3";
-const DOUBTS: &str = "SELECT COUNT(*) FROM attempts a JOIN links l ON l.merchant_id = a.merchant_id \
-                      WHERE l.connection_id = $1 AND l.state <> 'closed' \
-                      AND (a.state = 'armed' OR (a.state = 'in_doubt' AND a.judge_at_us > $2))";
+const DOUBTS: &str = "SELECT COUNT(*) FROM attempts a \
+                      WHERE (a.state = 'armed' OR (a.state = 'in_doubt' AND a.judge_at_us > $2)) \
+                      AND (a.merchant_id IN (SELECT merchant_id FROM links WHERE connection_id = $1 AND state <> 'closed') \
+                      OR a.email_index = (SELECT email_index FROM connections WHERE id = $1))";
 const HEAD_OF: &str = "SELECT head_version, email_index FROM connections WHERE id = $1";
 const SENT_SINCE: &str = "SELECT COUNT(*) FROM flows f JOIN invitations i ON i.id = f.invitation_id \
                           JOIN links l ON l.merchant_id = i.merchant_id \
-                          WHERE l.connection_id = $1 AND f.started_at_us >= $2";
+                          WHERE l.connection_id = $1 AND f.expires_at_us >= $2 \
+                          AND (f.ended_at_us IS NULL OR f.ended_at_us > $2)";
 const SET_LIVENESS: &str = "UPDATE token_versions SET liveness = $1, evidence = $2, evidence_at_us = $3 \
                             WHERE connection_id = $4 AND version = $5";
 const SET_PENDING: &str = "UPDATE token_versions SET seen_pending = 1 WHERE connection_id = $1 AND version = $2";
@@ -142,13 +144,19 @@ async fn learn_of_user(
     now: Timestamp,
 ) -> Result<Option<Event>> {
     let Some(user) = observed.user.filter(|_| !version.permanent) else { return Ok(None) };
-    // Whoever was sent to the authorize page since may have signed up there.
+    // Whoever was at the authorize page since may have signed up there.
     let (sent,): (i64,) = on_tx!(tx, conn => sqlx::query_as(SENT_SINCE)
         .bind(&version.connection.as_bytes()[..])
         .bind(version.stored_at.as_micros())
         .fetch_one(conn)
         .await)?;
-    if let Some(why) = is_confirmed(version, user.standing, sent > 0, observed.at) {
+    let (asked,): (i64,) = on_tx!(tx, conn => sqlx::query_as(ASKED_SINCE)
+        .bind(&version.connection.as_bytes()[..])
+        .bind(version.stored_at.as_micros())
+        .bind(EventKind::ConfirmationRequested.as_str())
+        .fetch_one(conn)
+        .await)?;
+    if let Some(why) = is_confirmed(version, user.standing, asked == 0 || sent > 0, observed.at) {
         let event = set_permanent(tx, version, why, act, now).await?;
         (version.permanent, version.expires_at) = (true, None);
         return Ok(Some(event));

@@ -73,7 +73,12 @@ async fn of_two_at_once_with_one_request_one_sends() {
     let order = app.mail("ada");
     let (one, two, three) = tokio::join!(app.send(&order), app.send(&order), app.send(&order));
     for answer in [one, two, three] {
-        assert!(["OK", "ABORTED:CONFLICT"].contains(&outcome_of(&answer).as_str()), "{answer:?}");
+        // While it is under way nobody else can say what came of it.
+        assert!(
+            ["OK", "ABORTED:CONFLICT", "DEADLINE_EXCEEDED:PROVIDER_OUTCOME_UNKNOWN"]
+                .contains(&outcome_of(&answer).as_str()),
+            "{answer:?}"
+        );
     }
     assert_eq!(app.mails().await.len(), 1);
     app.close().await;

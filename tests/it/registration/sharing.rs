@@ -71,6 +71,7 @@ async fn a_further_merchant_is_served_by_the_same_token_without_a_mint() {
     assert_eq!((app.calls(REGISTER).await, app.calls(TOKEN).await), (1, 0));
 
     // What becomes of the token becomes of it for both.
+    app.send(&app.mail("ada")).await.unwrap();
     app.confirm_there(&first.subject).await;
     assert!(app.verify("ada").await.head.unwrap().permanent);
     assert_eq!(app.merchant("ada-two").await.unwrap().next_action(), NextAction::None);

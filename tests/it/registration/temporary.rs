@@ -99,6 +99,7 @@ async fn a_confirmed_token_becomes_permanent_and_keeps_its_version() {
     let before = app.caller("payments").read("ada").await.unwrap();
     assert_eq!(app.verify("ada").await.finding(), ProbeFinding::Alive);
     assert_eq!(app.merchant("ada").await.unwrap().next_action(), NextAction::GetConfirmed, "a probe confirms nothing");
+    app.send(&app.mail("ada")).await.unwrap();
     app.confirm_there(&link_of(&made).subject).await;
     let told = app.verify("ada").await;
     let head = told.head.clone().unwrap();

@@ -182,7 +182,8 @@ impl Services {
     /// One account as it was last seen, or, to `refresh`, as the provider says it is now.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when there is none that the caller may see; to refresh also what the provider's calls end in.
+    /// [`Kind::NotFound`] when there is none that the caller may see; to refresh also those of a token read,
+    /// [`Kind::AccountNotOpen`] when its merchant is connected elsewhere by now, and what the provider's calls end in.
     pub async fn account(&self, call: &Call, key: &AccountKey, refresh: bool) -> Result<Account> {
         const KIND: EventKind = EventKind::AccountRead;
         let (account, act) = self.permit_account::<ReadAccount>(call, KIND, key).await?;
@@ -209,7 +210,7 @@ impl Services {
 
     /// Asks the provider how an open account stands.
     async fn refresh_account(&self, account: &Account, act: &Act) -> Result<Account> {
-        let bearer = self.bearer_of(account.connection).await?;
+        let bearer = self.bearer_at(account).await?;
         let asked = bearer.client(self, account).account(&bearer.token, provider_id(account)?).await;
         let said = match asked {
             Ok(said) => said,
@@ -277,7 +278,7 @@ impl Services {
         let turn = self.accounts.of(id);
         let _turn = turn.lock().await;
         let account = self.account_row(id).await?;
-        let bearer = self.bearer_of(account.connection).await?;
+        let bearer = self.bearer_at(&account).await?;
         let client = bearer.client(self, &account);
         let changes = AccountChanges {
             name: wanted.name.as_deref(),

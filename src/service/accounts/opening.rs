@@ -95,12 +95,10 @@ impl Services {
 
     /// Sends the create, once. Called by who has the turn.
     async fn send_account(&self, account: &Account, act: &Act) -> Result<Account> {
-        let merchant = account.merchant.ok_or_else(|| not_open(account))?;
-        let bearer = self.bearer_for(merchant).await?;
-        if bearer.connection != account.connection {
-            // It was wanted of a provider user whom the merchant has left since.
+        if account.merchant.is_none() {
             return Err(not_open(account));
         }
+        let bearer = self.bearer_at(account).await?;
         let callback_uri = self.notice_url(NoticeAbout::Account(account.id))?;
         let kind = account.kind.ok_or_else(|| Error::internal("an account was asked for without a kind"))?;
         let reference_id = account.id.to_string();

@@ -18,7 +18,7 @@ use crate::domain::trail::Act;
 use crate::provider::{CallError, NewAccount};
 use crate::service::Services;
 use crate::service::error::{Error, Kind, Result};
-use crate::store::OpeningStep;
+use crate::store::{self, OpeningStep};
 
 /// First wait before a write that must succeed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -260,7 +260,9 @@ impl Services {
         Ok(found.into_iter().find(|said| said.reference_id.as_deref() == Some(reference_id.as_str())))
     }
 
-    /// Writes what came of a call, however long that takes: until then nobody knows. Another writer can only be recovery.
+    /// Writes what came of a call, however long that takes: until then nobody knows. Another writer can only be recovery. What the
+    /// database will never take (the provider's id is another account's, a rule of the schema) ends here: the account stays where
+    /// it is, and holds up neither its turn nor the end of the process.
     async fn persist(&self, account: &Account, outcome: Outcome<'_>, act: &Act) -> Result<Account> {
         let target = match outcome {
             Outcome::Step(step) => step.target(),
@@ -272,11 +274,15 @@ impl Services {
                 Outcome::Step(step) => self.parts.store.step_account(account, step, act).await,
                 Outcome::Seen(said) => self.parts.store.see_account(account, said, None, None, act).await,
             };
-            match written.map_err(Error::from) {
-                Err(failed) if matches!(failed.kind(), Kind::StoreUnavailable | Kind::DeadlinePassed) => {
+            match written {
+                Ok(written) => return Ok(written),
+                Err(failed) if failed.is_retryable() || matches!(failed, store::Error::CommitUnknown { .. }) => {
                     error!(account.id = %account.id, "what came of an account not written yet: {failed}");
                 }
-                written => return written,
+                Err(failed) => {
+                    error!(account.id = %account.id, "what came of an account cannot be written: {failed}");
+                    return Err(Error::from(failed).with("account_id", account.id));
+                }
             }
             wait = self.pause(wait).await;
             // The commit may have gone through, and its answer been lost.

@@ -195,10 +195,10 @@ impl Services {
             };
         }
         let account = if refresh && account.opening.is_unsettled() {
-            if let Err(unsettled) = self.settle_account(account.id, &act).await {
-                return Err(self.fail(&act, KIND, merchant, unsettled).await);
+            match self.settled_account(account.id, &act).await {
+                Ok(account) => account,
+                Err(unsettled) => return Err(self.fail(&act, KIND, merchant, unsettled).await),
             }
-            self.account_row(account.id).await?
         } else {
             account
         };
@@ -206,6 +206,11 @@ impl Services {
         event.merchant = merchant;
         self.parts.auditor.record(event).await?;
         Ok(account)
+    }
+
+    async fn settled_account(&self, id: AccountId, act: &Act) -> Result<Account> {
+        self.settle_account(id, act).await?;
+        self.account_row(id).await
     }
 
     /// Asks the provider how an open account stands.
@@ -317,12 +322,12 @@ impl Services {
         key: &AccountKey,
     ) -> Result<(Account, Act)> {
         self.expect_any_grant::<A>(call, kind).await?;
-        let Some(account) = self.find_account(key).await? else {
-            return Err(self.deny(call, kind, None, Kind::NotFound).await);
+        let (account, merchant) = match self.find_account_and_merchant(key).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(self.deny(call, kind, None, Kind::NotFound).await),
+            Err(unreadable) => return Err(self.fail(&call.act(), kind, None, unreadable).await),
         };
-        if let Some(merchant) = account.merchant {
-            let merchant = self.parts.store.merchant(&MerchantKey::Id(merchant)).await?;
-            let merchant = merchant.ok_or_else(|| Error::internal("an account without its merchant"))?;
+        if let Some(merchant) = merchant {
             let (_grant, act) = self.grant::<A>(call, kind, &merchant).await?;
             return Ok((account, act));
         }
@@ -330,6 +335,14 @@ impl Services {
             Ok(grant) => Ok((account, call.act_by(&grant))),
             Err(_) => Err(self.deny(call, kind, None, Kind::NotFound).await),
         }
+    }
+
+    async fn find_account_and_merchant(&self, key: &AccountKey) -> Result<Option<(Account, Option<Merchant>)>> {
+        let Some(account) = self.find_account(key).await? else { return Ok(None) };
+        let Some(id) = account.merchant else { return Ok(Some((account, None))) };
+        let merchant = self.parts.store.merchant(&MerchantKey::Id(id)).await?;
+        let merchant = merchant.ok_or_else(|| Error::internal("an account without its merchant"))?;
+        Ok(Some((account, Some(merchant))))
     }
 
     /// The account with this name.

@@ -1,5 +1,6 @@
 //! Payment accounts: made once with the stored token, whatever is lost; named so that payers know them; read, changed, listed.
 
+mod altered;
 mod left;
 mod lost;
 mod notices;

@@ -1,6 +1,6 @@
 //! The API of package `strongroom.v1`: messages, clients and servers generated from `proto/`.
 //!
-//! Written by hand is only the `Debug` of messages that carry a secret. It prints every field but the secret, and takes
+//! Written by hand is only the `Debug` of messages that carry a secret or a person's data. It prints every other field, and takes
 //! the message apart by name, so that a new field does not compile before somebody has decided about it here.
 
 use std::fmt;
@@ -47,6 +47,98 @@ impl fmt::Debug for GetAccessTokenResponse {
     }
 }
 
+impl fmt::Debug for RegisterMerchantRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            request_id,
+            external_id,
+            display_name: _,
+            labels,
+            email: _,
+            first_name: _,
+            last_name: _,
+            client_ip: _,
+            client_device: _,
+            terms_time,
+            return_url,
+        } = self;
+        f.debug_struct("RegisterMerchantRequest")
+            .field("request_id", request_id)
+            .field("external_id", external_id)
+            .field("display_name", &format_args!("[redacted]"))
+            .field("labels", labels)
+            .field("email", &format_args!("[redacted]"))
+            .field("first_name", &format_args!("[redacted]"))
+            .field("last_name", &format_args!("[redacted]"))
+            .field("client_ip", &format_args!("[redacted]"))
+            .field("client_device", &format_args!("[redacted]"))
+            .field("terms_time", terms_time)
+            .field("return_url", return_url)
+            .finish()
+    }
+}
+
+impl fmt::Debug for SendConfirmationRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request_id, email_subject: _, email_message: _, email_button_text: _, merchant } = self;
+        f.debug_struct("SendConfirmationRequest")
+            .field("request_id", request_id)
+            .field("email_subject", &format_args!("[redacted]"))
+            .field("email_message", &format_args!("[redacted]"))
+            .field("email_button_text", &format_args!("[redacted]"))
+            .field("merchant", merchant)
+            .finish()
+    }
+}
+
+// Left out of the derived ones together with its message.
+impl fmt::Debug for send_confirmation_request::Merchant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MerchantId(id) => f.debug_tuple("MerchantId").field(id).finish(),
+            Self::ExternalId(id) => f.debug_tuple("ExternalId").field(id).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for LinkMerchantRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request_id, external_id, display_name: _, labels, connection_id } = self;
+        f.debug_struct("LinkMerchantRequest")
+            .field("request_id", request_id)
+            .field("external_id", external_id)
+            .field("display_name", &format_args!("[redacted]"))
+            .field("labels", labels)
+            .field("connection_id", connection_id)
+            .finish()
+    }
+}
+
+impl fmt::Debug for StartAuthorizationRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            request_id,
+            external_id,
+            display_name: _,
+            labels,
+            return_url,
+            expected_email: _,
+            user_name: _,
+            upgrade_temporary,
+        } = self;
+        f.debug_struct("StartAuthorizationRequest")
+            .field("request_id", request_id)
+            .field("external_id", external_id)
+            .field("display_name", &format_args!("[redacted]"))
+            .field("labels", labels)
+            .field("return_url", return_url)
+            .field("expected_email", &format_args!("[redacted]"))
+            .field("user_name", &format_args!("[redacted]"))
+            .field("upgrade_temporary", upgrade_temporary)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +158,62 @@ mod tests {
         for printed in [format!("{response:?}"), format!("{response:#?}")] {
             assert!(!printed.contains("canary"), "{printed}");
             for shown in ["[redacted]", "con_1", "Suspect", "101", "102", "103", "mer_1", "4711"] {
+                assert!(printed.contains(shown), "{shown} is missing in {printed}");
+            }
+        }
+    }
+
+    #[test]
+    fn printing_a_request_shows_everything_but_the_persons_data() {
+        let text = |text: &str| text.to_owned();
+        let registration = RegisterMerchantRequest {
+            request_id: text("req_1"),
+            external_id: text("ada"),
+            display_name: text("canary"),
+            labels: vec![text("books")],
+            email: text("canary@mail.example"),
+            first_name: text("canary"),
+            last_name: text("canary"),
+            client_ip: text("canary"),
+            client_device: text("canary"),
+            terms_time: Some(prost_types::Timestamp { seconds: 101, nanos: 0 }),
+            return_url: text("https://platform.test"),
+        };
+        let confirmation = SendConfirmationRequest {
+            request_id: text("req_2"),
+            merchant: Some(send_confirmation_request::Merchant::ExternalId(text("bob"))),
+            email_subject: text("canary"),
+            email_message: text("canary"),
+            email_button_text: text("canary"),
+        };
+        let link = LinkMerchantRequest {
+            request_id: text("req_3"),
+            external_id: text("eve"),
+            display_name: text("canary"),
+            labels: vec![text("toys")],
+            connection_id: text("con_1"),
+        };
+        let authorization = StartAuthorizationRequest {
+            request_id: text("req_4"),
+            external_id: text("kim"),
+            display_name: text("canary"),
+            labels: vec![text("bikes")],
+            return_url: text("https://platform.test"),
+            expected_email: text("canary@mail.example"),
+            user_name: text("canary"),
+            upgrade_temporary: true,
+        };
+        for (printed, shown) in [
+            (format!("{registration:?}"), &["req_1", "ada", "books", "101", "https://platform.test"][..]),
+            (format!("{confirmation:?}"), &["req_2", "ExternalId(\"bob\")"]),
+            (format!("{link:?}"), &["req_3", "eve", "toys", "con_1"]),
+            (
+                format!("{authorization:?}"),
+                &["req_4", "kim", "bikes", "https://platform.test", "upgrade_temporary: true"],
+            ),
+        ] {
+            assert!(!printed.contains("canary") && printed.contains("[redacted]"), "{printed}");
+            for shown in shown {
                 assert!(printed.contains(shown), "{shown} is missing in {printed}");
             }
         }

@@ -3,7 +3,7 @@
 //! The link is derived from the app's secret, so that it can be shown again after a restart though the journal keeps none.
 
 use super::hash::labelled;
-use super::state::{AccountState, App, Event, Mail, State, Token, TokenKind, User, UserState};
+use super::state::{Account, AccountState, App, Event, Mail, State, Token, TokenKind, User, UserState};
 use crate::domain::ambient::Timestamp;
 
 /// Path of the confirmation page below `/v2`; WePay's own is not known.
@@ -26,9 +26,9 @@ pub(super) fn is_done(state: &State, user: &User, client_id: u64, now: Timestamp
         && temporary(state, user.user_id, client_id, now).next().is_none()
 }
 
-/// The user is registered, the accounts wait for their owner instead of the confirmation, and for these apps access is
-/// granted: temporary tokens that still live become permanent (WePay API docs, custom account page; what becomes of the
-/// accounts is inferred).
+/// The user is registered, and for these apps access is granted: temporary tokens that still live become permanent, and what
+/// the app made waits for its owner instead of the confirmation (WePay API docs, custom account page; what becomes of the accounts
+/// is inferred).
 pub(super) fn events(state: &State, user: &User, client_ids: &[u64], now: Timestamp) -> Vec<Event> {
     let user_id = user.user_id;
     let mut events = vec![Event::UserChanged { user_id, state: UserState::Registered }];
@@ -39,8 +39,8 @@ pub(super) fn events(state: &State, user: &User, client_ids: &[u64], now: Timest
         if !sha256.is_empty() {
             events.push(Event::TokensMadePermanent { sha256 });
         }
+        events.extend(accounts_opened(state, user_id, client_id));
     }
-    events.extend(accounts_opened(state, user_id));
     events
 }
 
@@ -51,8 +51,9 @@ fn temporary(state: &State, user_id: u64, client_id: u64, now: Timestamp) -> imp
     state.tokens_of(user_id).filter(is_temporary)
 }
 
-/// A registered user has no pending accounts.
-fn accounts_opened(state: &State, user_id: u64) -> impl Iterator<Item = Event> {
-    let pending = state.accounts_of(user_id).filter(|account| account.state == AccountState::Pending);
+/// Who grants an app access has confirmed what it made with temporary tokens: the accounts of (user, app) are pending no more.
+pub(super) fn accounts_opened(state: &State, user_id: u64, client_id: u64) -> impl Iterator<Item = Event> {
+    let is_pending = move |account: &&Account| account.client_id == client_id && account.state == AccountState::Pending;
+    let pending = state.accounts_of(user_id).filter(is_pending);
     pending.map(|account| Event::AccountChanged { account_id: account.account_id, state: AccountState::ActionRequired })
 }

@@ -182,7 +182,8 @@ impl Services {
     /// One account as it was last seen, or, to `refresh`, as the provider says it is now.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when there is none that the caller may see; to refresh also what the provider's calls end in.
+    /// [`Kind::NotFound`] when there is none that the caller may see; to refresh also those of a token read,
+    /// [`Kind::AccountNotOpen`] when its merchant is connected elsewhere by now, and what the provider's calls end in.
     pub async fn account(&self, call: &Call, key: &AccountKey, refresh: bool) -> Result<Account> {
         const KIND: EventKind = EventKind::AccountRead;
         let (account, act) = self.permit_account::<ReadAccount>(call, KIND, key).await?;
@@ -194,10 +195,10 @@ impl Services {
             };
         }
         let account = if refresh && account.opening.is_unsettled() {
-            if let Err(unsettled) = self.settle_account(account.id, &act).await {
-                return Err(self.fail(&act, KIND, merchant, unsettled).await);
+            match self.settled_account(account.id, &act).await {
+                Ok(account) => account,
+                Err(unsettled) => return Err(self.fail(&act, KIND, merchant, unsettled).await),
             }
-            self.account_row(account.id).await?
         } else {
             account
         };
@@ -207,9 +208,14 @@ impl Services {
         Ok(account)
     }
 
+    async fn settled_account(&self, id: AccountId, act: &Act) -> Result<Account> {
+        self.settle_account(id, act).await?;
+        self.account_row(id).await
+    }
+
     /// Asks the provider how an open account stands.
     async fn refresh_account(&self, account: &Account, act: &Act) -> Result<Account> {
-        let bearer = self.bearer_of(account.connection).await?;
+        let bearer = self.bearer_at(account).await?;
         let asked = bearer.client(self, account).account(&bearer.token, provider_id(account)?).await;
         let said = match asked {
             Ok(said) => said,
@@ -277,7 +283,7 @@ impl Services {
         let turn = self.accounts.of(id);
         let _turn = turn.lock().await;
         let account = self.account_row(id).await?;
-        let bearer = self.bearer_of(account.connection).await?;
+        let bearer = self.bearer_at(&account).await?;
         let client = bearer.client(self, &account);
         let changes = AccountChanges {
             name: wanted.name.as_deref(),
@@ -316,12 +322,12 @@ impl Services {
         key: &AccountKey,
     ) -> Result<(Account, Act)> {
         self.expect_any_grant::<A>(call, kind).await?;
-        let Some(account) = self.find_account(key).await? else {
-            return Err(self.deny(call, kind, None, Kind::NotFound).await);
+        let (account, merchant) = match self.find_account_and_merchant(key).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(self.deny(call, kind, None, Kind::NotFound).await),
+            Err(unreadable) => return Err(self.fail(&call.act(), kind, None, unreadable).await),
         };
-        if let Some(merchant) = account.merchant {
-            let merchant = self.parts.store.merchant(&MerchantKey::Id(merchant)).await?;
-            let merchant = merchant.ok_or_else(|| Error::internal("an account without its merchant"))?;
+        if let Some(merchant) = merchant {
             let (_grant, act) = self.grant::<A>(call, kind, &merchant).await?;
             return Ok((account, act));
         }
@@ -329,6 +335,14 @@ impl Services {
             Ok(grant) => Ok((account, call.act_by(&grant))),
             Err(_) => Err(self.deny(call, kind, None, Kind::NotFound).await),
         }
+    }
+
+    async fn find_account_and_merchant(&self, key: &AccountKey) -> Result<Option<(Account, Option<Merchant>)>> {
+        let Some(account) = self.find_account(key).await? else { return Ok(None) };
+        let Some(id) = account.merchant else { return Ok(Some((account, None))) };
+        let merchant = self.parts.store.merchant(&MerchantKey::Id(id)).await?;
+        let merchant = merchant.ok_or_else(|| Error::internal("an account without its merchant"))?;
+        Ok(Some((account, Some(merchant))))
     }
 
     /// The account with this name.

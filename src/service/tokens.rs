@@ -3,6 +3,7 @@
 use super::accounts::{self, AccountKey};
 use super::error::{Error, Kind, Result};
 use super::{Call, Permitted, Services};
+use crate::domain::account::Account;
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AccountId, ConnectionId, MerchantId, TokenVersion};
 use crate::domain::merchant::LinkState;
@@ -140,20 +141,22 @@ impl Services {
         };
         let Permitted { merchant, grant, act } =
             self.permit::<ReadToken>(call, KIND, &MerchantKey::Id(merchant)).await?;
-        let head = match self.parts.store.head_of_merchant(&MerchantKey::Id(merchant.id)).await {
-            Ok(head) => head.filter(|head| head.connection.id == account.connection),
-            Err(unreadable) => return Err(self.fail(&act, KIND, Some(merchant.id), unreadable.into()).await),
-        };
-        match head {
-            _ if !account.is_open() => {
-                Err(self.fail(&act, KIND, Some(merchant.id), accounts::not_open(&account)).await)
-            }
-            Some(head) => self.release(grant, &act, head, Some(account.id), min_version).await,
-            None => {
-                let kind = self.why_no_head(merchant.id).await?;
-                let error = Error::new(kind).with("account_id", account.id);
-                Err(self.fail(&act, KIND, Some(merchant.id), error).await)
-            }
+        match self.head_at(&account, merchant.id).await {
+            Ok(head) => self.release(grant, &act, head, Some(account.id), min_version).await,
+            Err(refused) => Err(self.fail(&act, KIND, Some(merchant.id), refused).await),
+        }
+    }
+
+    /// The merchant's head, if it is of the connection that owns the account. Connected elsewhere, it is the account that cannot be
+    /// used: connecting again would not help.
+    async fn head_at(&self, account: &Account, merchant: MerchantId) -> Result<Head> {
+        if !account.is_open() {
+            return Err(accounts::not_open(account));
+        }
+        match self.parts.store.head_of_merchant(&MerchantKey::Id(merchant)).await? {
+            Some(head) if head.connection.id == account.connection => Ok(head),
+            Some(_) => Err(accounts::not_open(account)),
+            None => Err(Error::new(self.why_no_head(merchant).await?).with("account_id", account.id)),
         }
     }
 

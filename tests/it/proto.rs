@@ -308,15 +308,46 @@ fn is_redacted(options: &DynamicMessage) -> bool {
     options.get_field_by_name("debug_redact").is_some_and(|value| value.as_bool() == Some(true))
 }
 
+/// Names of fields that hold a person's data, or words for a person.
+const PERSONAL: [&str; 11] = [
+    "client_device",
+    "client_ip",
+    "display_name",
+    "email",
+    "email_button_text",
+    "email_message",
+    "email_subject",
+    "expected_email",
+    "first_name",
+    "last_name",
+    "user_name",
+];
+
 #[test]
 fn one_field_of_the_whole_api_carries_a_token() {
     let pool = api();
-    let redacted: Vec<_> = messages(&pool)
-        .flat_map(|message| message.fields().collect::<Vec<_>>())
-        .filter(|field| is_redacted(&field.options()))
-        .map(|field| field.full_name().to_owned())
-        .collect();
-    assert_eq!(redacted, ["strongroom.v1.GetAccessTokenResponse.access_token"]);
+    let fields = messages(&pool).flat_map(|message| message.fields().collect::<Vec<_>>());
+    let (redacted, open): (Vec<_>, Vec<_>) = fields.partition(|field| is_redacted(&field.options()));
+    let is_personal = |field: &FieldDescriptor| PERSONAL.contains(&field.name());
+    let tokens: Vec<_> = redacted.iter().filter(|field| !is_personal(field)).map(FieldDescriptor::full_name).collect();
+    assert_eq!(tokens, ["strongroom.v1.GetAccessTokenResponse.access_token"]);
+    let named_so = open.iter().filter(|field| field.name().contains("access_token"));
+    assert_eq!(named_so.map(FieldDescriptor::full_name).collect::<Vec<_>>(), Vec::<&str>::new());
+    // What no answer returns, only requests carry.
+    for field in redacted.iter().filter(|field| is_personal(field)) {
+        assert!(field.parent_message().name().ends_with("Request"), "{}", field.full_name());
+    }
+}
+
+#[test]
+fn no_personal_data_is_printed_with_a_message() {
+    let pool = api();
+    let fields = messages(&pool).flat_map(|message| message.fields().collect::<Vec<_>>());
+    let (redacted, open): (Vec<_>, Vec<_>) =
+        fields.filter(|field| PERSONAL.contains(&field.name())).partition(|field| is_redacted(&field.options()));
+    assert_eq!(open.iter().map(FieldDescriptor::full_name).collect::<Vec<_>>(), Vec::<&str>::new());
+    let found: BTreeSet<_> = redacted.iter().map(FieldDescriptor::name).collect();
+    assert_eq!(found, BTreeSet::from(PERSONAL), "a name that no field has guards nothing");
 }
 
 // ---- only additions ----

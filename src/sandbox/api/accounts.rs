@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::authorize;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
-use crate::sandbox::state::{Account, AccountState, Details, Event, UserState};
+use crate::sandbox::state::{Account, AccountState, Details, Event, TokenKind};
 use crate::sandbox::world::{Context, Facts, Request};
 
 /// What `/account/create` and `/account/modify` both take.
@@ -83,8 +83,8 @@ pub(super) fn find(
     Ok(found.into_iter().skip(start).take(limit).map(Account::object).collect())
 }
 
-/// `/account/create`. Works with a temporary token right after `/user/register`; the account of an unconfirmed user is
-/// `pending`.
+/// `/account/create`. Works with a temporary token right after `/user/register`; the account is `pending` then, also that of a
+/// registered user, until the person confirms.
 pub(super) fn create(
     context: &Context<'_>,
     request: &Request,
@@ -107,7 +107,7 @@ pub(super) fn create(
     let (country, currency) = place(parameters)?;
     parameters.refuse_unexpected(&[&DETAILS[..], &["type", "mcc", "country", "currencies"]].concat())?;
     refuse_taken(context, user.user_id, token.client_id, details.reference_id.as_ref(), None)?;
-    let is_pending = user.state == UserState::Pending;
+    let is_pending = token.kind == TokenKind::Temporary;
     let account = Account {
         account_id: context.state.next_account_id(),
         owner_user_id: user.user_id,

@@ -142,6 +142,7 @@ fn grant(context: &Context<'_>, asked: &Asked, user: &User, events: &mut Vec<Eve
         issued_at_us: context.now.as_micros(),
         is_used: false,
     }));
+    events.extend(confirmation::accounts_opened(context.state, user.user_id, asked.client_id));
     asked.redirect(&[("code", &code)], true)
 }
 

@@ -12,7 +12,7 @@ const CARD_TYPES: [&str; 6] = ["visa", "mastercard", "american_express", "discov
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::sandbox) enum AccountState {
-    /// Its owner has not confirmed the registration.
+    /// Made with a temporary token that its owner has not confirmed.
     Pending,
     /// The owner must prove an identity and name a bank account; it takes payments already.
     ActionRequired,

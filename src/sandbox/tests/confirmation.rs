@@ -102,6 +102,34 @@ async fn the_mail_carries_what_the_app_wrote_and_the_old_name_still_works() {
 }
 
 #[tokio::test]
+async fn what_was_made_with_a_temporary_token_of_a_registered_person_waits_for_the_confirmation_too() {
+    let world = World::start().await;
+    let order = |name: &str| json!({"name": name, "description": "Bread"});
+    for (email, by_mail) in [("ada@shop.example", true), ("bob@shop.example", false)] {
+        let user_id = world.make_user(email).await;
+        let (_, token) = world.register(email).await;
+        let account = world.ok(&token, "/account/create", order("First")).await;
+        assert_eq!((&account["state"], &account["action_reasons"]), (&json!("pending"), &json!([])));
+        assert_eq!(world.ok(&token, "/user", json!({})).await["state"], "registered");
+        // Another person's confirmation is not this one's.
+        let (other, _) = world.register(&format!("other-{email}")).await;
+        world.control("POST", &format!("/users/{other}/confirm"), Value::Null).await;
+        assert_eq!(account_state(&world, &token, &account["account_id"]).await, "pending");
+        if by_mail {
+            world.ok(&token, "/user/send_confirmation", json!({})).await;
+            let link = world.mails(user_id).await[0]["link"].as_str().unwrap().to_owned();
+            let mut browser = Browser::new(&world, link);
+            browser.open().await;
+            assert_eq!(browser.send_form(&GRANT).await.status, 200);
+        } else {
+            world.control("POST", &format!("/users/{user_id}/confirm"), Value::Null).await;
+        }
+        assert_eq!(account_state(&world, &token, &account["account_id"]).await, "action_required");
+        assert_eq!(world.ok(&token, "/account/create", order("Second")).await["state"], "action_required");
+    }
+}
+
+#[tokio::test]
 async fn a_person_with_a_password_confirms_without_a_new_one_and_lands_on_a_plain_page() {
     let world = World::start().await;
     let ada = world.make_user("ada@shop.example").await;
@@ -147,9 +175,10 @@ async fn a_pending_person_may_register_at_the_authorize_page_instead() {
     let mut browser = Browser::new(&world, world.authorize_url(SCOPES));
     let person = [("email", "ada@shop.example"), ("password", PASSWORD), ("first_name", "A"), ("last_name", "L")];
     browser.submit(&[&[("form", "register")], &person[..]].concat()).await;
-    assert_eq!(account_state(&world, &temporary, &account_id).await, "action_required");
+    assert_eq!(account_state(&world, &temporary, &account_id).await, "pending");
     assert_eq!(world.tokens(ada).await[0]["kind"], "temporary", "nothing was granted yet");
     let back = browser.submit(&[("form", "consent"), ("decision", "grant")]).await;
+    assert_eq!(account_state(&world, &temporary, &account_id).await, "action_required");
     let issued = world.exchange(&parameters(&back)[0].1).await.json();
     assert_eq!(issued["user_id"], ada);
     assert_eq!(world.user(&temporary).await.refusal().2, 1011, "the exchange revokes the temporary token");

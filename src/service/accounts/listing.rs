@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::account::Account;
 use crate::domain::id::{AccountId, MerchantId};
-use crate::domain::trail::EventKind;
+use crate::domain::trail::{Event, EventKind};
 use crate::policy::{Policy, ReadAccount, Resource};
 use crate::service::error::{Error, Result};
 use crate::service::{Call, Permitted, Services};
@@ -52,7 +52,10 @@ impl Services {
         const KIND: EventKind = EventKind::AccountRead;
         let Permitted { merchant, act, .. } = self.permit::<ReadAccount>(call, KIND, key).await?;
         let limit = u32::try_from(page_size.saturating_add(1)).unwrap_or(u32::MAX);
-        let mut accounts = self.parts.store.accounts_of(merchant.id, after, limit).await?;
+        let mut accounts = match self.parts.store.accounts_of(merchant.id, after, limit).await {
+            Ok(accounts) => accounts,
+            Err(unreadable) => return Err(self.fail(&act, KIND, Some(merchant.id), unreadable.into()).await),
+        };
         let is_last = accounts.len() <= page_size;
         accounts.truncate(page_size);
         let next = if is_last { None } else { accounts.last().map(|account| account.id) };
@@ -64,6 +67,22 @@ impl Services {
     async fn visible_accounts(&self, call: &Call, after: Option<AccountId>, page_size: usize) -> Result<AccountPage> {
         const KIND: EventKind = EventKind::AccountRead;
         self.expect_any_grant::<ReadAccount>(call, KIND).await?;
+        match self.scan_accounts(call, after, page_size).await {
+            Ok((page, seen)) => {
+                self.parts.auditor.record(seen).await?;
+                Ok(page)
+            }
+            Err(unreadable) => Err(self.fail(&call.act(), KIND, None, unreadable).await),
+        }
+    }
+
+    /// The page, and the event of its having been seen.
+    async fn scan_accounts(
+        &self,
+        call: &Call,
+        after: Option<AccountId>,
+        page_size: usize,
+    ) -> Result<(AccountPage, Event)> {
         let policy = self.policy();
         let scanned = self.parts.store.accounts_after(after, SCAN_MAX).await?;
         let scan_is_full = u32::try_from(scanned.len()).is_ok_and(|found| found == SCAN_MAX);
@@ -90,7 +109,8 @@ impl Services {
         if page.next.is_none() && scan_is_full {
             page.next = last;
         }
-        let mut event = call.act().event(KIND, self.now()).reason("list").detail("count", page.accounts.len());
+        let mut event =
+            call.act().event(EventKind::AccountRead, self.now()).reason("list").detail("count", page.accounts.len());
         event.policy = Some(policy.hash());
         if grants.len() > 1 {
             event = event.detail(
@@ -101,8 +121,7 @@ impl Services {
         // Who saw none looked all the same, by the grant that let him.
         let looked_by = || policy.any_grant::<ReadAccount>(&call.caller, self.now()).map(str::to_owned);
         event.grant = grants.pop_first().or_else(looked_by);
-        self.parts.auditor.record(event).await?;
-        Ok(page)
+        Ok((page, event))
     }
 
     /// The grant by which the caller may see accounts of this merchant; of nobody, those of the deployment.

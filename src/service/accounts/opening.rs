@@ -18,7 +18,7 @@ use crate::domain::trail::Act;
 use crate::provider::{CallError, NewAccount};
 use crate::service::Services;
 use crate::service::error::{Error, Kind, Result};
-use crate::store::OpeningStep;
+use crate::store::{self, OpeningStep};
 
 /// First wait before a write that must succeed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -95,12 +95,10 @@ impl Services {
 
     /// Sends the create, once. Called by who has the turn.
     async fn send_account(&self, account: &Account, act: &Act) -> Result<Account> {
-        let merchant = account.merchant.ok_or_else(|| not_open(account))?;
-        let bearer = self.bearer_for(merchant).await?;
-        if bearer.connection != account.connection {
-            // It was wanted of a provider user whom the merchant has left since.
+        if account.merchant.is_none() {
             return Err(not_open(account));
         }
+        let bearer = self.bearer_at(account).await?;
         let callback_uri = self.notice_url(NoticeAbout::Account(account.id))?;
         let kind = account.kind.ok_or_else(|| Error::internal("an account was asked for without a kind"))?;
         let reference_id = account.id.to_string();
@@ -262,7 +260,9 @@ impl Services {
         Ok(found.into_iter().find(|said| said.reference_id.as_deref() == Some(reference_id.as_str())))
     }
 
-    /// Writes what came of a call, however long that takes: until then nobody knows. Another writer can only be recovery.
+    /// Writes what came of a call, however long that takes: until then nobody knows. Another writer can only be recovery. What the
+    /// database will never take (the provider's id is another account's, a rule of the schema) ends here: the account stays where
+    /// it is, and holds up neither its turn nor the end of the process.
     async fn persist(&self, account: &Account, outcome: Outcome<'_>, act: &Act) -> Result<Account> {
         let target = match outcome {
             Outcome::Step(step) => step.target(),
@@ -274,11 +274,15 @@ impl Services {
                 Outcome::Step(step) => self.parts.store.step_account(account, step, act).await,
                 Outcome::Seen(said) => self.parts.store.see_account(account, said, None, None, act).await,
             };
-            match written.map_err(Error::from) {
-                Err(failed) if matches!(failed.kind(), Kind::StoreUnavailable | Kind::DeadlinePassed) => {
+            match written {
+                Ok(written) => return Ok(written),
+                Err(failed) if failed.is_retryable() || matches!(failed, store::Error::CommitUnknown { .. }) => {
                     error!(account.id = %account.id, "what came of an account not written yet: {failed}");
                 }
-                written => return written,
+                Err(failed) => {
+                    error!(account.id = %account.id, "what came of an account cannot be written: {failed}");
+                    return Err(Error::from(failed).with("account_id", account.id));
+                }
             }
             wait = self.pause(wait).await;
             // The commit may have gone through, and its answer been lost.

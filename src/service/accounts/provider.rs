@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::not_open;
 use crate::domain::account::{Account, AccountRefusal};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{ConnectionId, MerchantId, TokenVersion};
@@ -14,7 +15,7 @@ use crate::domain::trail::Act;
 use crate::provider::{CallError, CallKind, Client, Refusal, Signal};
 use crate::service::error::{Error, Kind, Result};
 use crate::service::{Services, tokens};
-use crate::store::{MerchantKey, Observed};
+use crate::store::{Head, MerchantKey, Observed};
 
 /// The provider's throttle counts windows of ten seconds (`docs/provider.md` §2).
 const THROTTLE_WINDOW: Duration = Duration::from_secs(10);
@@ -42,15 +43,37 @@ impl Bearer {
 impl Services {
     /// The token of the merchant's active connection, under the conditions of a read.
     pub(super) async fn bearer_for(&self, merchant: MerchantId) -> Result<Bearer> {
-        let Some(head) = self.parts.store.head_of_merchant(&MerchantKey::Id(merchant)).await? else {
-            return Err(Error::new(self.why_no_head(merchant).await?));
-        };
+        let head = self.serving_head(merchant).await?;
+        self.bearer_with(head)
+    }
+
+    /// The token with which a caller's wish about this account is carried out: its merchant's, and only while that merchant is
+    /// linked to the connection that owns the account. Whom the connection serves beside does not lend his token to it. An account
+    /// without a merchant, the app owner's, goes by its connection.
+    pub(super) async fn bearer_at(&self, account: &Account) -> Result<Bearer> {
+        let Some(merchant) = account.merchant else { return self.bearer_of(account.connection).await };
+        let head = self.serving_head(merchant).await?;
+        if head.connection.id != account.connection {
+            // The merchant has left the provider user whose account it is.
+            return Err(not_open(account));
+        }
+        self.bearer_with(head)
+    }
+
+    async fn serving_head(&self, merchant: MerchantId) -> Result<Head> {
+        match self.parts.store.head_of_merchant(&MerchantKey::Id(merchant)).await? {
+            Some(head) => Ok(head),
+            None => Err(Error::new(self.why_no_head(merchant).await?)),
+        }
+    }
+
+    fn bearer_with(&self, head: Head) -> Result<Bearer> {
         tokens::readable(&head.version, None, self.now())?;
         let token = self.unseal(&head.version, &head.connection.subject, &head.sealed)?;
         Ok(Bearer { connection: head.connection.id, version: head.version.number, token })
     }
 
-    /// The token of a connection, whoever it serves by now: to look at what was made with it.
+    /// The token of a connection, whoever it serves by now: to look, on nobody's behalf, for what may have been made with it.
     pub(super) async fn bearer_of(&self, connection: ConnectionId) -> Result<Bearer> {
         let head = self.parts.store.head(connection).await?.ok_or_else(|| Error::new(Kind::NotConnected))?;
         tokens::readable(&head, None, self.now())?;

@@ -206,3 +206,31 @@ async fn notices_of_one_object_are_one_row_and_an_address_has_few_objects() {
     assert_eq!(rows[0], ("account".to_owned(), "1".to_owned(), 4));
     assert_eq!(rows[8], ("user".to_owned(), "9".to_owned(), 1));
 }
+
+#[tokio::test]
+async fn a_notice_that_is_repeated_within_a_minute_adds_nothing_to_the_change_trail() {
+    let bench = Bench::sqlite().await;
+    let about = NoticeAbout::new(NoticeKind::Account, [7; 16]);
+    let notice = Notice { about, object_id: "1".to_owned(), reference_id: None };
+    let keep = async || bench.store.keep_notice(bench.app, &notice, &Act::system()).await.unwrap();
+    let mut reader = raw(&bench.directory).await;
+    let mut standing = async || -> (i64, i64) {
+        let both = "SELECT (SELECT COUNT(*) FROM change_trail), (SELECT times FROM notices)";
+        sqlx::query_as(both).fetch_one(&mut reader).await.unwrap()
+    };
+    keep().await;
+    let (records, _) = standing().await;
+    for _ in 0..20 {
+        keep().await;
+    }
+    assert_eq!(standing().await, (records, 21));
+    // As if all that had been a minute ago.
+    let mut intruder = raw(&bench.directory).await;
+    sqlx::query("UPDATE notices SET first_at_us = first_at_us - 60000000, last_at_us = last_at_us - 60000000")
+        .execute(&mut intruder)
+        .await
+        .unwrap();
+    keep().await;
+    keep().await;
+    assert_eq!(standing().await, (records + 1, 23));
+}

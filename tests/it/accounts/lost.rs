@@ -110,6 +110,43 @@ async fn a_restart_forgets_no_account() {
 }
 
 #[tokio::test]
+async fn what_the_database_will_never_take_is_not_written_for_ever() {
+    let app = TestApp::start().await;
+    let shop = app.connected("ada-books").await;
+    let mut intruder = app.intruder().await;
+    // The account is known as another one by the time it is found.
+    lose(&app, "/account/create", "lose_after", 1).await;
+    lose(&app, "/account/find", "lose_before", 1).await;
+    let order = app.account_order(&shop, "Ada Books");
+    let id = metadata(&app.create_account(&order).await.unwrap_err(), "account_id");
+    let state = app.control(reqwest::Method::GET, "/state", None).await;
+    let there = state["accounts"].as_array().unwrap().iter().find(|account| account["reference_id"] == id.as_str());
+    let taken = "INSERT INTO accounts (id, app_id, connection_id, provider_id, opening, name, description, country, currency, \
+                 action_reasons, disabled_reasons, seen_at_us, sends, created_at_us, changed_at_us, mac) \
+                 SELECT zeroblob(16), app_id, connection_id, $1, 'open', name, description, country, currency, '', '', 1, 0, 1, \
+                 1, zeroblob(32) FROM accounts LIMIT 1";
+    sqlx::query(taken).bind(there.unwrap()["account_id"].to_string()).execute(&mut intruder).await.unwrap();
+    let refused = app.create_account(&order).await.unwrap_err();
+    assert_eq!(metadata(&refused, "account_id"), id);
+    assert_eq!(outcome_of::<()>(&Err(refused)), "ABORTED:CONFLICT");
+
+    // A rule of the schema forbids what came of it.
+    let rule = "CREATE TRIGGER forbid BEFORE UPDATE ON accounts WHEN NEW.opening = 'open' BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::query(rule).execute(&mut intruder).await.unwrap();
+    let order = app.account_order(&shop, "Ada Records");
+    let failed = app.create_account(&order).await;
+    assert_eq!(outcome_of(&failed), "UNAVAILABLE:STORE_UNAVAILABLE");
+    let turn_is_free = app.create_account(&order).await;
+    assert_eq!(outcome_of(&turn_is_free), UNRESOLVED, "it stands as sent");
+    // It is found once that is possible.
+    sqlx::query("DROP TRIGGER forbid").execute(&mut intruder).await.unwrap();
+    intruder.close().await.unwrap();
+    assert_eq!(insist(&app, &order).await.unwrap().name, "Ada Records");
+    assert_eq!(app.calls(CREATE).await, 2);
+    app.close().await;
+}
+
+#[tokio::test]
 async fn every_request_leads_to_one_account_however_many_answers_are_lost() {
     const ACCOUNTS: usize = 24;
     let app = TestApp::start().await;

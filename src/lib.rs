@@ -72,19 +72,20 @@
 //! * **M4** An unknown outcome is a state (`in_doubt`), not an error: never retried; resolved by quiescence and probing. An exchange is
 //!   judged when its code can do nothing more, 630 s after the callback. A registration cannot be looked for: 80 s after it was armed it
 //!   is `lost`, and the way on is a consent, or another registration. A registered token whose user has a head that is not dead does not
-//!   displace it: it waits as a *candidate*, the head is suspect, and a probe decides. The head lives: the candidate is passed over; it
-//!   is dead: the candidate is promoted. No mint is let through while one waits: it could be the one that lives. No head is called live
-//!   while an attempt that could hit it is armed or in doubt. *Not built yet: keeping a late answer; none can arrive in one process that
-//!   waits longer than the provider works. While an attempt is armed its head keeps what was known before, until something new is
-//!   learnt.*
+//!   displace it, nor does one that was minted while another of the same user came in: it waits as a *candidate*, the head is suspect, and
+//!   a probe decides. The head lives: the candidate is passed over; it is dead: the candidate is promoted. No mint is let through while
+//!   one waits: it could be the one that lives. No head is called live while an attempt that could hit it is armed or in doubt; one that
+//!   is given up by leave is suspect from the arming on. *Not built yet: keeping a late answer (none can arrive in one process that waits
+//!   longer than the provider works), and looking at all other heads after a doubt.*
 //! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is
 //!   exchanged; the code itself is never stored.
 //! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered
-//!   sensibly in between (another live connection's token, the app owner's where it was imported, else a second kind of call).
+//!   sensibly in between (another live connection's token, the app owner's where it was imported, else a second kind of call). Past the end
+//!   that the provider set, 1006 declares as much.
 //!   `suspect`, and a probe of `/user`, single flight: 1006, 1002 with a token sent, 3002, 4002, 5002, 6002, 7001, 401 without a code,
 //!   the wrong-environment text, a caller's report. 1010 on the probe: `insufficient_scope`. Transient and unknown answers change
-//!   nothing. 1001 is never about tokens. That a temporary token became permanent takes evidence too: its user was seen pending and then
-//!   registered, the provider called it approved, or it outlived its end ([`domain::token::is_confirmed`]).
+//!   nothing. 1001 is never about tokens. That a temporary token became permanent takes evidence too: its user was seen pending, asked to
+//!   confirm, and then registered, the provider called it approved, or it outlived its end ([`domain::token::is_confirmed`]).
 //! * **M7** The exchange runs in a task of its own: a cancelled or short-deadlined call shortens the caller's wait, never the work. So
 //!   do registrations, the opening of accounts, and probes.
 //!

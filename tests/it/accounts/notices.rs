@@ -69,7 +69,7 @@ async fn a_notice_to_an_address_that_we_handed_out_is_kept_also_over_a_restart()
     // What repeats one of the same minute is counted, not recorded.
     let told = |event: &&Event| event.details.get("object").cloned().zip(event.details.get("times").cloned());
     let pair = |object: &str, times: &str| Some((object.to_owned(), times.to_owned()));
-    let told: Vec<_> = stored.iter().map(|event| told(event)).collect();
+    let told: Vec<_> = stored.iter().map(told).collect();
     assert_eq!(told, [pair("4711", "1"), pair("99", "1"), pair("4711", "4")]);
     assert!(stored.iter().all(|event| event.actor == "provider" && !format!("{event:?}").contains("mail.example")));
     app.close().await;

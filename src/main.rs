@@ -61,7 +61,7 @@ enum Command {
     #[command(after_help = cli::doctor::HELP)]
     Doctor(cli::doctor::Doctor),
     #[command(flatten)]
-    Client(cli::Command),
+    Client(Box<cli::Command>),
 }
 
 #[cfg(feature = "sandbox")]
@@ -133,7 +133,7 @@ fn main() -> ExitCode {
         let done = match arguments.command {
             #[cfg(feature = "sandbox")]
             Command::Local(command) => return run_local(command).await,
-            Command::Client(command) => return cli::run(command, &arguments.global).await,
+            Command::Client(command) => return cli::run(*command, &arguments.global).await,
             Command::Doctor(doctor) => return examine(&doctor.config, &arguments.global).await,
             Command::Serve { example: true, .. } => say(Config::example()),
             Command::Serve { config: Some(path), .. } => serve(&path).await,

@@ -77,7 +77,7 @@ impl NextAction {
             Self::Replace => "the token works only in part; replacing it needs two persons' approval",
             Self::GetConfirmed => {
                 "the token works and is temporary: call SendConfirmation, or StartAuthorization with upgrade_temporary, and \
-                 have the person confirm in time"
+                 have the person confirm in time; VerifyToken sees that they have"
             }
             Self::Wait => "an attempt is under way or in doubt: wait until it is settled",
         }

@@ -69,7 +69,7 @@ impl NextAction {
     pub const fn text(self) -> &'static str {
         match self {
             Self::None => "nothing: the token can be read",
-            Self::Connect => "call StartAuthorization and send the merchant the link",
+            Self::Connect => "call StartAuthorization and send the merchant the link, or RegisterMerchant",
             Self::Confirm => "call ConfirmConnection with the value return_url received, or ResolveHeldLink",
             Self::Reconnect => {
                 "the token does not work any more: call StartAuthorization and send the merchant the link"

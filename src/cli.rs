@@ -56,7 +56,7 @@ Exit codes:
 /// The commands that call the API.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Merchants: connect them at the provider, see who is connected.
+    /// Merchants: connect or register them at the provider, see who is connected.
     #[command(subcommand, after_help = EXIT_CODES)]
     Merchant(MerchantCommand),
     /// Accounts: have payment accounts made under names that payers know, look at them.

@@ -123,19 +123,21 @@
 //! task gates, arms, and sends once. The answer's user decides whose the token is. The platform named the user itself, so the link is
 //! active at once, unless that connection serves somebody else or the merchant has another one: then it is held for a person. The
 //! token has an end, so it is temporary: `GetMerchant` says until when, and what to do. [`service::Services::send_confirmation`] has the
-//! provider mail the person, once for a request id; after the person's click a probe sees the user registered, and the same version
-//! is permanent. Or the person consents on the authorize page, with leave to revoke just that token. An outcome that nobody knows is
-//! in doubt for 80 s and then lost: repeating the request says so, and another one may be made.
+//! provider mail the person, once for a request id; after the person's click the next probe sees the user registered (`VerifyToken`
+//! makes one; none is made for this alone before the token's end), and the same version is permanent. Or the person consents on the
+//! authorize page, with leave to revoke just that token. An outcome that nobody knows is in doubt for 80 s and then lost: repeating
+//! the request says so, and another one may be made.
 //!
 //! # Walkthrough: an account is made and its answer lost
 //!
-//! `CreateAccount` ([`service::Services::create_account`]) judges the name ([`domain::statement::judge`]) and notes the account as wanted
-//! under the request's id, before anything is sent. Its own id is the reference id that the provider keeps. One owner marks it as sent,
-//! and sends it with the merchant's stored token. No answer: it is in doubt, and looked for by that reference id, at once, whenever the
+//! `CreateAccount` ([`service::Services::create_account`]) judges the name ([`domain::statement::judge`]), opens the stored token as a
+//! read would, and notes the account as wanted under the request's id, before anything is sent. Its own id is the reference id that
+//! the provider keeps. Then, in a task, one owner marks it as sent, sends it once, and notes what came of it
+//! ([`domain::account::opening`] has the steps). No answer: it is in doubt, and looked for by that reference id, at once, whenever the
 //! request is repeated, and by recovery without anybody asking. Found, it is open, as if nothing had happened. Not found while the
 //! provider may still be at it: the caller hears [`service::Kind::AccountUnresolved`], and when to repeat. Not found 80 s after it was
 //! sent: it is absent, and only then the same request sends it again. So a request is one account at most, whatever was lost, and the
-//! token is the one that was there all along.
+//! token is the one that was there all along: no way leads from here to a mint, and `tests/rules.rs` holds that.
 //!
 //! # Walkthrough: a service reads a token
 //!
@@ -145,15 +147,6 @@
 //! associated data), and hands the read event to the writer of this run's read trail ([`service::Auditor`]), which commits what has
 //! gathered as one signed record. Only then does the reply leave. A denial takes the same way. If the record cannot be written,
 //! nothing is released.
-//!
-//! # Walkthrough: an account is made
-//!
-//! `CreateAccount` ([`service::Services::create_account`]) judges the name ([`domain::statement`]), opens the stored token as a read
-//! would, and notes the account: its id is the reference id that the provider keeps. Then, in a task, the account is marked as sent,
-//! the create is sent once, and what came of it is noted ([`domain::account::opening`] has the steps). When the answer is lost the
-//! account is looked for by its reference id: found, it is answered as if nothing had happened. Not found, it could still come
-//! about, so it stays in doubt (`ACCOUNT_UNRESOLVED`) until 80 s after it was sent; only a look after that lets the same request send
-//! again. No way leads from here to a mint: `tests/rules.rs` holds that.
 //!
 //! # Walkthrough: a crash in mid-exchange
 //!

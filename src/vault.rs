@@ -150,12 +150,6 @@ impl Vault {
         self.index.check_value()
     }
 
-    /// The epoch under which new secrets are sealed: the active one. A keyring being rolled out may hold a higher one that
-    /// opens only.
-    pub const fn newest_epoch(&self) -> u32 {
-        self.active
-    }
-
     fn epoch_key(&self, epoch: u32) -> Option<&KeyBytes> {
         if epoch == self.active { Some(&self.active_key) } else { self.decrypt_only.get(&epoch) }
     }

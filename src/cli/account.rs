@@ -12,7 +12,7 @@ use super::failure::{ACCOUNT_UNRESOLVED, Failure};
 use super::json;
 use super::owner::{MerchantName, parse_merchant};
 use super::request::RequestId;
-use super::text::{self, or_absent, pairs, table, time_or_absent};
+use super::text::{self, ABSENT, or_absent, pairs, table, time_or_absent};
 use crate::domain::ambient::{Clock as _, SystemClock};
 use crate::domain::id::AccountId;
 use crate::v1;
@@ -313,6 +313,11 @@ impl From<AccountName> for v1::get_access_token_request::Owner {
     }
 }
 
+/// Where it stands at the provider; nowhere while it is not open.
+fn state(account: &v1::Account) -> String {
+    if account.seen_time.is_none() { ABSENT.to_owned() } else { text::account_state(account.state) }
+}
+
 fn shown(account: &v1::Account) -> Answer {
     let mut rows = vec![
         ("account", account.account_id.clone()),
@@ -324,7 +329,7 @@ fn shown(account: &v1::Account) -> Answer {
         ("kind", text::account_kind(account.kind)),
         ("country", format!("{} {}", account.country, account.currency)),
         ("opening", text::account_opening(account.opening)),
-        ("state", text::account_state(account.state)),
+        ("state", state(account)),
         ("must give", or_absent(&account.action_reasons.join(", "))),
         ("disabled for", or_absent(&account.disabled_reasons.join(", "))),
         ("disabled from", time_or_absent(account.disablement_time.as_ref())),
@@ -354,7 +359,7 @@ fn listed(accounts: &[v1::Account], more: bool) -> Answer {
                 or_absent(&account.merchant_id),
                 account.name.clone(),
                 text::account_opening(account.opening),
-                text::account_state(account.state),
+                state(account),
                 time_or_absent(account.seen_time.as_ref()),
                 text::account_next_action(account.next_action),
             ]

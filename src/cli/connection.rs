@@ -47,7 +47,7 @@ pub struct Global {
     /// Your private key (PEM).
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     pub key: Option<PathBuf>,
-    /// Prints one line of JSON instead of tables; errors too, on standard error.
+    /// Prints JSON instead of tables, in one line or one for each entry; errors too, on standard error.
     #[arg(long, global = true)]
     pub json: bool,
 }

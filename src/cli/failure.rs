@@ -13,6 +13,8 @@ use crate::domain::trail::view;
 
 /// The reason of a request that is to be repeated until it is settled.
 pub(crate) const ACCOUNT_UNRESOLVED: &str = "ACCOUNT_UNRESOLVED";
+/// Reason of a call whose outcome may be told by the same call later: it is not known yet what became of a registration.
+const ATTEMPT_UNRESOLVED: &str = "ATTEMPT_UNRESOLVED";
 
 /// Why not. Never carries a token.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +155,8 @@ fn status_to_text(status: &Status, request_id: Option<&str>) -> String {
     if let Some(cause) = status.source() {
         rows.push(("cause".to_owned(), chain(cause)));
     }
-    let is_open = details.error_info().is_some_and(|info| info.reason == ACCOUNT_UNRESOLVED)
+    let is_unresolved = |reason: &str| [ACCOUNT_UNRESOLVED, ATTEMPT_UNRESOLVED].contains(&reason);
+    let is_open = details.error_info().is_some_and(|info| is_unresolved(&info.reason))
         || class(status.code()) == 6
         || status.code() == Code::Unknown;
     if let Some(id) = request_id.filter(|_| is_open) {

@@ -200,6 +200,14 @@ fn a_refusal_is_printed_with_everything_it_carries() {
 fn a_broken_call_that_changes_something_says_how_to_repeat_it() {
     let printed = Failure::mutating(Status::unavailable("gone"), "r1").print(false);
     assert!(printed.contains("repeat with  --request-id r1"), "{printed}");
+    for reason in ["ACCOUNT_UNRESOLVED", "ATTEMPT_UNRESOLVED"] {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason, "strongroom", HashMap::new());
+        let unresolved = Status::with_error_details(Code::FailedPrecondition, "not known yet", details);
+        let printed = Failure::mutating(unresolved, "r1").print(false);
+        assert!(printed.contains("--request-id r1"), "{printed}");
+    }
+    assert!(!Failure::mutating(refusal(), "r1").print(false).contains("repeat"));
     assert!(!Failure::mutating(Status::not_found("no"), "r1").print(false).contains("repeat"));
 }
 

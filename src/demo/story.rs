@@ -61,7 +61,7 @@ fn ensure(holds: bool, expected: &str, seen: impl FnOnce() -> String) -> Checked
 /// The first step that does not hold, or [`Failure`] with step `output` when `out` cannot be written.
 pub async fn tell(site: &Site, out: &mut dyn Write) -> Result<(), Failure> {
     let mut teller = Teller { out, number: 0 };
-    teller.line("Strongroom: a merchant connects at a payment provider, and one service gets the token.")?;
+    teller.line("Strongroom: merchants come in at a payment provider, and one service gets their tokens.")?;
     teller.line(
         "Everything below runs in this process: the product, a sandbox as the provider, and a browser as the merchant.",
     )?;

@@ -47,7 +47,7 @@ pub enum AttemptState {
     Rejected,
     /// Whether the provider acted is not known.
     InDoubt,
-    /// Was in doubt; what it may have brought cannot be found, and a token that was there is dead.
+    /// Was in doubt; what it may have brought cannot be found, and a token that an exchange met is dead.
     Lost,
     /// Was in doubt; the token that was there lives, so it did not take effect.
     NotApplied,

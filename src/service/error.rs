@@ -48,7 +48,7 @@ kinds! {
     /// Liveness cannot be told.
     LivenessUnknown = "LIVENESS_UNKNOWN", "whether the token lives cannot be told right now; nothing is minted on a guess";
     /// An earlier attempt is open.
-    AttemptUnresolved = "ATTEMPT_UNRESOLVED", "an earlier attempt for this merchant is not settled yet";
+    AttemptUnresolved = "ATTEMPT_UNRESOLVED", "an attempt for this merchant is not settled yet";
     /// No active link.
     NotConnected = "NOT_CONNECTED", "the merchant is not connected; use StartAuthorization";
     /// The link waits.

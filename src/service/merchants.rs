@@ -69,7 +69,7 @@ impl NextAction {
     pub const fn text(self) -> &'static str {
         match self {
             Self::None => "nothing: the token can be read",
-            Self::Connect => "call StartAuthorization and send the merchant the link",
+            Self::Connect => "call StartAuthorization and send the merchant the link, or RegisterMerchant",
             Self::Confirm => "call ConfirmConnection with the value return_url received, or ResolveHeldLink",
             Self::Reconnect => {
                 "the token does not work any more: call StartAuthorization and send the merchant the link"
@@ -77,7 +77,7 @@ impl NextAction {
             Self::Replace => "the token works only in part; replacing it needs two persons' approval",
             Self::GetConfirmed => {
                 "the token works and is temporary: call SendConfirmation, or StartAuthorization with upgrade_temporary, and \
-                 have the person confirm in time"
+                 have the person confirm in time; VerifyToken sees that they have"
             }
             Self::Wait => "an attempt is under way or in doubt: wait until it is settled",
         }

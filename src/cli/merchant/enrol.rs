@@ -137,9 +137,10 @@ pub(super) async fn send_confirmation(client: &mut Client, send: SendConfirmatio
     let response = client.send_confirmation(request).await;
     let response = response.map_err(|status| Failure::mutating(status, &id))?.into_inner();
     let (result, told) = match response.result() {
-        v1::ConfirmationResult::Sent => {
-            ("sent", "The provider sends the mail. The token becomes permanent when the person confirms.")
-        }
+        v1::ConfirmationResult::Sent => (
+            "sent",
+            "The provider sends the mail. The token becomes permanent when the person confirms: `token verify` sees it.",
+        ),
         v1::ConfirmationResult::AlreadyConfirmed => {
             ("already_confirmed", "The person has confirmed: the token is permanent.")
         }

@@ -78,7 +78,7 @@ async fn a_hundred_reports_about_one_suspect_token_look_at_the_provider_once() {
         assert_eq!((answer.result(), answer.head.unwrap().liveness()), (ReportResult::Probed, Liveness::Dead));
     }
     let looks = app.calls(USER).await - before;
-    assert!((2..=3).contains(&looks), "EXC-06 looks twice, one more is forgiven; saw {looks}");
+    assert!((2..=3).contains(&looks), "a death is looked at twice, one more look is forgiven; saw {looks}");
     assert_eq!(app.calls(TOKEN).await, minted, "a report never mints");
     app.close().await;
 }

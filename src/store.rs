@@ -49,7 +49,7 @@ pub use self::merchants::{MerchantKey, Private};
 pub use self::registrations::{RegistrationClaim, RegistrationOrder};
 pub use self::requests::{Earlier, Request};
 pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
-pub use self::tokens::{EarlierTokens, Head, NewToken, Observed, SeenUser, StoredToken};
+pub use self::tokens::{EarlierTokens, Head, NewToken, Observed, SeenUser, StoredToken, TemporaryDue};
 pub use self::trail::events::{RecordPlace, RecordsOf};
 pub use self::trail::{CLOSED, CRASHED, PAGE_BYTES_MAX, PAGE_RECORDS_MAX, ReadTrail, Trail, TrailKind};
 

@@ -143,7 +143,10 @@ impl Services {
                     at: asked_at,
                     user: Some(self.seen(&user)),
                 };
-                let event = act.event(EventKind::ConfirmationRequested, self.now()).connection(head.connection.id);
+                let event = act
+                    .event(EventKind::ConfirmationRequested, self.now())
+                    .merchant(head.merchant.id)
+                    .version(head.connection.id, head.version.number);
                 self.parts.store.settle_request(request, event.reason("sent")).await?;
                 self.parts.store.record_liveness(head.connection.id, head.version.number, observed, act).await?;
                 Ok(Asked::Sent)

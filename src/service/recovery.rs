@@ -1,5 +1,7 @@
 //! Settles what a crash or a lost answer left open: by waiting until nothing more can happen, and then by looking (M4).
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::Services;
@@ -8,12 +10,18 @@ use crate::domain::attempt::{AttemptKind, AttemptState};
 use crate::domain::id::MerchantId;
 use crate::domain::token::{END_MARGIN, Finding};
 use crate::domain::trail::Act;
-use crate::store::{Attempt, FlowOutcome};
+use crate::store::{Attempt, FlowOutcome, TemporaryDue};
 
 /// The reason of attempts whose owner is gone.
 const OWNER_DIED: &str = "owner_died";
 /// Most heads of a kind that are looked at in one round: each may take a probe with confirmation.
 const HEADS_AT_ONCE_MAX: u32 = 10;
+/// After this many answers that say nothing a round is given up.
+const SILENT_MAX: u32 = 3;
+/// A temporary head is looked at once a day, since nobody tells us that its person has confirmed…
+const LOOK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// …and in its last hour once more, so that a confirmed one is not called expired.
+const NEAR_THE_END: Duration = Duration::from_secs(60 * 60);
 
 impl Services {
     /// Settles what the process before this one left open. The lock on the database proves that it is gone: what it had only
@@ -74,7 +82,7 @@ impl Services {
         Ok(())
     }
 
-    /// Judges tokens that wait beside a head, and looks whether heads past their end outlived it. One that cannot be told waits on.
+    /// Judges tokens that wait beside a head, and looks whether temporary heads were confirmed, or outlived their end. One that cannot be told waits on.
     ///
     /// # Errors
     /// As every read of the database.
@@ -91,10 +99,23 @@ impl Services {
                 }
             }
         }
-        let past = self.now().minus(END_MARGIN);
-        for connection in self.parts.store.heads_past_their_life(past, HEADS_AT_ONCE_MAX).await? {
-            if let Err(failed) = self.probe(connection, &act).await {
-                warn!(connection.id = %connection, "head past its end not looked at yet: {failed}");
+        let now = self.now();
+        let due = TemporaryDue {
+            ended: now.minus(END_MARGIN),
+            unseen: now.minus(LOOK_EVERY),
+            ending: now.plus(NEAR_THE_END),
+            near_unseen: now.minus(NEAR_THE_END / 2),
+        };
+        let mut silent = 0;
+        for connection in self.parts.store.temporary_heads(&due, HEADS_AT_ONCE_MAX).await? {
+            match self.probe(connection, &act).await {
+                Ok(probed) if probed.finding == Finding::Unknown => silent += 1,
+                Ok(_) => {}
+                Err(failed) => warn!(connection.id = %connection, "temporary head not looked at yet: {failed}"),
+            }
+            if silent == SILENT_MAX {
+                // Most likely an outage: that many questions a round are enough.
+                break;
             }
         }
         Ok(())

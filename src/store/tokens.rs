@@ -33,7 +33,7 @@ pub(in crate::store) const STATEMENTS: &[&str] = &[
     KEYS_AFTER,
     LIVE_ELSEWHERE,
     WITH_CANDIDATES,
-    PAST_THEIR_LIFE,
+    TEMPORARY,
 ];
 
 macro_rules! head_columns {
@@ -81,10 +81,12 @@ const LIVE_ELSEWHERE: &str = "SELECT c.id FROM connections c \
                               ORDER BY c.role = 'app_owner' DESC, v.evidence_at_us DESC LIMIT $2";
 const WITH_CANDIDATES: &str = "SELECT DISTINCT connection_id FROM token_versions WHERE candidate = 1 AND connection_id > $1 \
      ORDER BY connection_id LIMIT $2";
-const PAST_THEIR_LIFE: &str = "SELECT c.id FROM connections c \
-                               JOIN token_versions v ON v.connection_id = c.id AND v.version = c.head_version \
-                               WHERE v.expires_at_us <= $1 AND v.liveness IN ('live', 'suspect') \
-                               ORDER BY v.evidence_at_us LIMIT $2";
+const TEMPORARY: &str = "SELECT c.id FROM connections c \
+                         JOIN token_versions v ON v.connection_id = c.id AND v.version = c.head_version \
+                         WHERE v.permanent = 0 AND v.liveness IN ('live', 'suspect') \
+                         AND (v.expires_at_us <= $1 OR v.evidence_at_us <= $2 \
+                         OR (v.expires_at_us <= $3 AND v.evidence_at_us <= $4)) \
+                         ORDER BY v.evidence_at_us LIMIT $5";
 
 /// All that a token read is decided on, and the sealed token, from one statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,6 +101,19 @@ pub struct Head {
     pub version: Version,
     /// Its sealed bytes.
     pub sealed: SealedBytes,
+}
+
+/// Which temporary heads are to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct TemporaryDue {
+    /// Those that ended before.
+    pub ended: Timestamp,
+    /// Those whose evidence is older.
+    pub unseen: Timestamp,
+    /// Those that end before…
+    pub ending: Timestamp,
+    /// …and whose evidence is older than this.
+    pub near_unseen: Timestamp,
 }
 
 #[derive(FromRow)]
@@ -284,14 +299,17 @@ impl Store {
         rows.iter().map(|(id,)| Ok(ConnectionId::from_bytes(blob(id, "connection id")?))).collect()
     }
 
-    /// At most `limit` connections whose heads are past the end that the provider set, and were not looked at since: the oldest
-    /// evidence first.
+    /// At most `limit` connections whose temporary heads are to be looked at, the oldest evidence first: past an end that lies before
+    /// `ended`; not looked at since `unseen`; or about to end before `ending` and not looked at since `near_unseen`.
     ///
     /// # Errors
     /// As every read of the database.
-    pub async fn heads_past_their_life(&self, now: Timestamp, limit: u32) -> Result<Vec<ConnectionId>> {
-        let rows: Vec<(Vec<u8>,)> = on_db!(read self, pool => sqlx::query_as(PAST_THEIR_LIFE)
-            .bind(now.as_micros())
+    pub async fn temporary_heads(&self, due: &TemporaryDue, limit: u32) -> Result<Vec<ConnectionId>> {
+        let rows: Vec<(Vec<u8>,)> = on_db!(read self, pool => sqlx::query_as(TEMPORARY)
+            .bind(due.ended.as_micros())
+            .bind(due.unseen.as_micros())
+            .bind(due.ending.as_micros())
+            .bind(due.near_unseen.as_micros())
             .bind(i64::from(limit))
             .fetch_all(pool)
             .await)?;

@@ -15,7 +15,7 @@ store_suite! {
     a_registered_token_takes_the_place_of_a_dead_head_at_once,
     a_mint_that_revokes_ends_candidates_too,
     a_temporary_token_becomes_permanent_when_its_user_was_seen_to_confirm,
-    heads_past_their_life_are_found_until_something_is_known,
+    temporary_heads_are_looked_at_when_they_are_due_and_until_something_is_known,
     an_address_is_registered_by_one_attempt_at_a_time_and_never_when_a_connection_has_it,
     a_further_merchant_is_linked_once,
 }
@@ -114,17 +114,28 @@ async fn a_temporary_token_becomes_permanent_when_its_user_was_seen_to_confirm(b
     assert_eq!(bench.store.connection_by_email(bench.app, &[2; 32]).await.unwrap().unwrap().id, connection);
 }
 
-async fn heads_past_their_life_are_found_until_something_is_known(bench: Bench) {
+async fn temporary_heads_are_looked_at_when_they_are_due_and_until_something_is_known(bench: Bench) {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
     let (act, shop) = (Act::system(), bench.shop("shop-1").await);
-    let end = bench.store.clock.now();
-    let temporary = NewToken { expires_at: Some(end), ..bench.token(bench.armed(&shop).await, "100") };
+    let stored = bench.store.clock.now();
+    let end = stored.plus(10 * HOUR);
+    let temporary = NewToken {
+        issued_kind: IssuedKind::Temporary,
+        expires_at: Some(end),
+        ..bench.token(bench.armed(&shop).await, "100")
+    };
     let connection = bench.store.commit_token(&temporary, &act).await.unwrap().connection.id;
-    let past = async |at| bench.store.heads_past_their_life(at, 10).await.unwrap();
-    assert_eq!(past(end.minus(std::time::Duration::from_secs(1))).await, []);
-    assert_eq!(past(end).await, [connection]);
+    let long_ago = stored.minus(10 * HOUR);
+    let nothing = TemporaryDue { ended: long_ago, unseen: long_ago, ending: long_ago, near_unseen: long_ago };
+    let due = async |due: TemporaryDue| bench.store.temporary_heads(&due, 10).await.unwrap();
+    assert_eq!(due(nothing).await, []);
+    assert_eq!(due(TemporaryDue { ended: end, ..nothing }).await, [connection]);
+    assert_eq!(due(TemporaryDue { unseen: end, ..nothing }).await, [connection]);
+    assert_eq!(due(TemporaryDue { ending: end, ..nothing }).await, [], "looked at lately");
+    assert_eq!(due(TemporaryDue { ending: end, near_unseen: end, ..nothing }).await, [connection]);
     let dead = probed(Liveness::Dead, bench.store.clock.now());
     bench.store.record_liveness(connection, TokenVersion(1), dead, &act).await.unwrap();
-    assert_eq!(past(end).await, []);
+    assert_eq!(due(TemporaryDue { ended: end, unseen: end, ..nothing }).await, []);
 }
 
 fn registration(bench: &Bench, external_id: &str, email: u8, id: &str) -> RegistrationOrder {

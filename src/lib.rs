@@ -124,7 +124,7 @@
 //! active at once, unless that connection serves somebody else or the merchant has another one: then it is held for a person. The
 //! token has an end, so it is temporary: `GetMerchant` says until when, and what to do. [`service::Services::send_confirmation`] has the
 //! provider mail the person, once for a request id; after the person's click the next probe sees the user registered (`VerifyToken`
-//! makes one; none is made for this alone before the token's end), and the same version is permanent. Or the person consents on the
+//! makes one at once; otherwise one is made every day, and in the token's last hour), and the same version is permanent. Or the person consents on the
 //! authorize page, with leave to revoke just that token. An outcome that nobody knows is in doubt for 80 s and then lost: repeating
 //! the request says so, and another one may be made.
 //!

@@ -87,7 +87,7 @@ async fn a_token_is_not_called_live_while_it_is_being_given_up() {
     let mut shop = app.known_there("ada").await;
     app.registered("ada").await;
     app.wish_to_upgrade(&mut shop).await.unwrap();
-    app.fault(json!({ "path": "/oauth2/token", "kind": "delay_after", "delay_ms": 1000 })).await;
+    app.fault(json!({ "path": "/oauth2/token", "kind": "delay_after", "delay_ms": 4000 })).await;
     shop.press().await;
     let arrival = shop.grant().await;
     app.until("the mint under way", async || app.state_of_newest_attempt().await == "armed").await;

@@ -100,7 +100,9 @@ impl Services {
     async fn store_owners(&self, token: &AccessToken, user: User, id: AttemptId, act: &Act) -> Result<ConnectionId> {
         let attempt = self.parts.store.attempt(id).await?;
         let attempt = attempt.ok_or_else(|| Error::internal("an attempt that was just claimed is gone"))?;
-        self.parts.store.arm(&attempt, &[], None, act).await?;
+        if !self.parts.store.arm(&attempt, &[], None, act).await? {
+            return Err(Error::internal("an import that stands in nobody's way was not armed"));
+        }
         let armed = Attempt { state: AttemptState::Armed, ..attempt };
         // Whoever names this address registers nobody: that could revoke this token.
         let email_index = user.email.as_ref().map(|email| self.email_index(email));

@@ -82,7 +82,8 @@ impl Services {
         Ok(())
     }
 
-    /// Judges tokens that wait beside a head, and looks whether temporary heads were confirmed, or outlived their end. One that cannot be told waits on.
+    /// Judges tokens that wait beside a head, and looks whether temporary heads were confirmed, or outlived their end. One that cannot
+    /// be told waits on.
     ///
     /// # Errors
     /// As every read of the database.

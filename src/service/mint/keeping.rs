@@ -45,9 +45,10 @@ impl Services {
         };
         info!(attempt.id = %mint.attempt.id, connection.id = %stored.connection.id, version = %stored.version, "token stored");
         // The token is safe: what is still to be learnt is learnt later if it cannot be now.
-        let learnt = match (&mint.by, stored.is_head) {
-            (_, false) => self.judge_candidate(stored.connection.id, &mint.act).await,
-            _ => self.check_identity(&mint, &stored).await,
+        let learnt = if stored.is_head {
+            self.check_identity(&mint, &stored).await
+        } else {
+            self.judge_candidate(stored.connection.id, &mint.act).await
         };
         if let Err(unlearnt) = learnt {
             warn!(attempt.id = %mint.attempt.id, "token stored, its user not looked at yet: {unlearnt}");

@@ -6,37 +6,15 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 use strongroom::domain::ambient::{Clock as _, SystemClock};
-use strongroom::v1::{Liveness, StartAuthorizationRequest};
-use url::Url;
+use strongroom::v1::Liveness;
 
 use super::{STILL_LIVE, address};
-use crate::support::app::{Shop, TOKEN, TestApp, outcome_of};
+use crate::support::app::{TOKEN, TestApp, outcome_of};
 
 /// Between two looks at something that another task is about to do.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl TestApp {
-    /// Its person has an account at the provider already.
-    async fn known_there(&self, external_id: &str) -> Shop {
-        let mut shop = self.shop(external_id);
-        let person = &mut shop.person;
-        let user = json!({
-            "email": person.email, "password": person.password, "first_name": person.first_name,
-            "last_name": person.last_name,
-        });
-        person.is_registered = true;
-        self.control(Method::POST, "/users", Some(user)).await;
-        shop
-    }
-
-    async fn wish_to_upgrade(&self, shop: &mut Shop) -> Result<(), tonic::Status> {
-        let order = StartAuthorizationRequest { upgrade_temporary: true, ..self.authorization(shop) };
-        let mut onboarding = self.caller("onboarding").onboarding();
-        let invited = self.while_time_passes(onboarding.start_authorization(order)).await?.into_inner();
-        shop.link = Some(Url::parse(&invited.url).unwrap());
-        Ok(())
-    }
-
     async fn state_of_newest_attempt(&self) -> String {
         let rows: Vec<(String,)> = self.rows("SELECT state FROM attempts ORDER BY id DESC LIMIT 1").await;
         rows[0].0.clone()
@@ -50,7 +28,7 @@ async fn who_may_have_confirmed_by_mail_is_not_upgraded() {
     app.registered("ada").await;
     app.confirm_by_mail("ada", &shop.person.password).await;
     let held = app.token(&shop).await;
-    assert_eq!(outcome_of(&app.wish_to_upgrade(&mut shop).await), STILL_LIVE);
+    assert_eq!(outcome_of(&app.ask_to_upgrade(&mut shop).await), STILL_LIVE);
     assert!(app.works_there(&held.access_token).await);
     assert_eq!(app.calls(TOKEN).await, 0);
     app.close().await;
@@ -86,7 +64,7 @@ async fn a_token_is_not_called_live_while_it_is_being_given_up() {
     let app = TestApp::start().await;
     let mut shop = app.known_there("ada").await;
     app.registered("ada").await;
-    app.wish_to_upgrade(&mut shop).await.unwrap();
+    app.ask_to_upgrade(&mut shop).await.unwrap();
     app.fault(json!({ "path": "/oauth2/token", "kind": "delay_after", "delay_ms": 4000 })).await;
     shop.press().await;
     let arrival = shop.grant().await;

@@ -15,6 +15,14 @@ impl TestApp {
     /// A merchant whose person has an account at the provider, registered by the platform, with a link that may cost it its temporary
     /// token.
     async fn to_upgrade(&self, external_id: &str) -> Shop {
+        let mut shop = self.known_there(external_id).await;
+        self.registered(external_id).await;
+        self.ask_to_upgrade(&mut shop).await.unwrap();
+        shop
+    }
+
+    /// A merchant whose person has an account at the provider already.
+    pub(super) async fn known_there(&self, external_id: &str) -> Shop {
         let mut shop = self.shop(external_id);
         let person = &mut shop.person;
         let user = json!({
@@ -23,12 +31,21 @@ impl TestApp {
         });
         person.is_registered = true;
         self.control(Method::POST, "/users", Some(user)).await;
-        self.registered(external_id).await;
-        self.ask_to_upgrade(&mut shop).await.unwrap();
         shop
     }
 
-    async fn ask_to_upgrade(&self, shop: &mut Shop) -> Result<(), tonic::Status> {
+    /// A merchant that the platform registered; its person signs up on the authorize page, and is gone again before the callback.
+    async fn signed_up_and_gone(&self, external_id: &str) -> Shop {
+        self.registered(external_id).await;
+        let mut shop = self.shop(external_id);
+        self.ask_to_upgrade(&mut shop).await.unwrap();
+        shop.press().await;
+        shop.grant_and_stop().await;
+        shop.person.is_registered = true;
+        shop
+    }
+
+    pub(super) async fn ask_to_upgrade(&self, shop: &mut Shop) -> Result<(), tonic::Status> {
         let order = StartAuthorizationRequest { upgrade_temporary: true, ..self.authorization(shop) };
         let mut onboarding = self.caller("onboarding").onboarding();
         let invited = self.while_time_passes(onboarding.start_authorization(order)).await?.into_inner();
@@ -149,12 +166,7 @@ async fn a_person_who_signs_up_on_the_way_gets_a_permanent_token() {
 #[tokio::test]
 async fn signing_up_elsewhere_confirms_no_token() {
     let app = TestApp::start().await;
-    app.registered("ada").await;
-    let mut shop = app.shop("ada");
-    app.ask_to_upgrade(&mut shop).await.unwrap();
-    shop.press().await;
-    shop.grant_and_stop().await;
-    shop.person.is_registered = true;
+    let mut shop = app.signed_up_and_gone("ada").await;
     assert!(!app.verify("ada").await.head.unwrap().permanent);
     let merchant = app.merchant("ada").await.unwrap();
     assert_eq!(merchant.next_action(), NextAction::GetConfirmed);
@@ -174,11 +186,7 @@ async fn signing_up_elsewhere_confirms_no_token() {
 #[tokio::test]
 async fn a_token_that_was_not_confirmed_ends_also_when_its_person_signed_up_elsewhere() {
     let app = TestApp::start().await;
-    app.registered("ada").await;
-    let mut shop = app.shop("ada");
-    app.ask_to_upgrade(&mut shop).await.unwrap();
-    shop.press().await;
-    shop.grant_and_stop().await;
+    app.signed_up_and_gone("ada").await;
     app.advance(Duration::from_secs(91 * 24 * 60 * 60)).await;
     assert_ne!(
         outcome_of(&app.caller("payments").read("ada").await),

@@ -47,48 +47,28 @@ impl fmt::Debug for GetAccessTokenResponse {
     }
 }
 
-impl fmt::Debug for RegisterMerchantRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            request_id,
-            external_id,
-            display_name: _,
-            labels,
-            email: _,
-            first_name: _,
-            last_name: _,
-            client_ip: _,
-            client_device: _,
-            terms_time,
-            return_url,
-        } = self;
-        f.debug_struct("RegisterMerchantRequest")
-            .field("request_id", request_id)
-            .field("external_id", external_id)
-            .field("display_name", &format_args!("[redacted]"))
-            .field("labels", labels)
-            .field("email", &format_args!("[redacted]"))
-            .field("first_name", &format_args!("[redacted]"))
-            .field("last_name", &format_args!("[redacted]"))
-            .field("client_ip", &format_args!("[redacted]"))
-            .field("client_device", &format_args!("[redacted]"))
-            .field("terms_time", terms_time)
-            .field("return_url", return_url)
-            .finish()
-    }
+/// `Debug` of a message with a person's data. Names every field, so that a new one is shown or hidden by decision.
+macro_rules! hide_personal_data {
+    ($($message:ident shows ($($shown:ident),*) hides ($($hidden:ident),*);)*) => {$(
+        impl fmt::Debug for $message {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Self { $($shown,)* $($hidden: _,)* } = self;
+                f.debug_struct(stringify!($message))
+                    $(.field(stringify!($shown), $shown))*
+                    $(.field(stringify!($hidden), &format_args!("[redacted]")))*
+                    .finish()
+            }
+        }
+    )*};
 }
 
-impl fmt::Debug for SendConfirmationRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { request_id, email_subject: _, email_message: _, email_button_text: _, merchant } = self;
-        f.debug_struct("SendConfirmationRequest")
-            .field("request_id", request_id)
-            .field("email_subject", &format_args!("[redacted]"))
-            .field("email_message", &format_args!("[redacted]"))
-            .field("email_button_text", &format_args!("[redacted]"))
-            .field("merchant", merchant)
-            .finish()
-    }
+hide_personal_data! {
+    RegisterMerchantRequest shows (request_id, external_id, labels, terms_time, return_url)
+        hides (display_name, email, first_name, last_name, client_ip, client_device);
+    SendConfirmationRequest shows (request_id, merchant) hides (email_subject, email_message, email_button_text);
+    LinkMerchantRequest shows (request_id, external_id, labels, connection_id) hides (display_name);
+    StartAuthorizationRequest shows (request_id, external_id, labels, return_url, upgrade_temporary)
+        hides (display_name, expected_email, user_name);
 }
 
 // Left out of the derived ones together with its message.
@@ -98,44 +78,6 @@ impl fmt::Debug for send_confirmation_request::Merchant {
             Self::MerchantId(id) => f.debug_tuple("MerchantId").field(id).finish(),
             Self::ExternalId(id) => f.debug_tuple("ExternalId").field(id).finish(),
         }
-    }
-}
-
-impl fmt::Debug for LinkMerchantRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { request_id, external_id, display_name: _, labels, connection_id } = self;
-        f.debug_struct("LinkMerchantRequest")
-            .field("request_id", request_id)
-            .field("external_id", external_id)
-            .field("display_name", &format_args!("[redacted]"))
-            .field("labels", labels)
-            .field("connection_id", connection_id)
-            .finish()
-    }
-}
-
-impl fmt::Debug for StartAuthorizationRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            request_id,
-            external_id,
-            display_name: _,
-            labels,
-            return_url,
-            expected_email: _,
-            user_name: _,
-            upgrade_temporary,
-        } = self;
-        f.debug_struct("StartAuthorizationRequest")
-            .field("request_id", request_id)
-            .field("external_id", external_id)
-            .field("display_name", &format_args!("[redacted]"))
-            .field("labels", labels)
-            .field("return_url", return_url)
-            .field("expected_email", &format_args!("[redacted]"))
-            .field("user_name", &format_args!("[redacted]"))
-            .field("upgrade_temporary", upgrade_temporary)
-            .finish()
     }
 }
 

@@ -597,6 +597,7 @@ async fn every_statement_prepares() {
     for statement in [
         STATEMENTS,
         accounts::STATEMENTS,
+        accounts::steps::STATEMENTS,
         attempts::STATEMENTS,
         attempts::list::STATEMENTS,
         calls::STATEMENTS,

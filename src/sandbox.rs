@@ -10,6 +10,7 @@
 mod api;
 mod confirmation;
 mod control;
+mod environment;
 mod faults;
 mod hash;
 mod journal;
@@ -17,11 +18,13 @@ mod pages;
 mod parameters;
 mod protocol;
 mod server;
+mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
 mod world;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,11 +33,14 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+pub use self::environment::Environment;
 use self::faults::Faults;
 use self::journal::{Journal, JournalError};
 use self::server::Server;
-use self::state::{Account, AccountState, App, Details, Event, State, Token, TokenKind, User, UserState};
-use self::world::{Core, Settings, World};
+use self::settings::Settings;
+pub use self::settings::Throttle;
+use self::state::{Account, AccountState, App, AppState, Details, Event, State, Token, TokenKind, User, UserState};
+use self::world::{Core, World};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, SystemEntropy, random};
 
 /// How a sandbox is started.
@@ -53,6 +59,10 @@ pub struct Options {
     pub token_revokes: bool,
     /// Whether `/user/register` revokes earlier tokens too. No source says; false is what the documentation suggests.
     pub register_revokes: bool,
+    /// Which of the provider's two environments it plays; a directory keeps the one it was made with.
+    pub environment: Environment,
+    /// Whether and how calls are limited at the start: 30 in 10 seconds for each app.
+    pub throttle: Throttle,
 }
 
 impl Options {
@@ -66,6 +76,8 @@ impl Options {
             time_scale,
             token_revokes: true,
             register_revokes: false,
+            environment: Environment::Stage,
+            throttle: Throttle::Off,
         }
     }
 }
@@ -153,9 +165,19 @@ impl Sandbox {
             client_id: app.client_id.to_string(),
             client_secret: app.client_secret.clone(),
         };
-        let core = Core::new(options.clock, options.entropy, options.time_scale, endpoints.ui.clone(), world);
+        let core = {
+            let Options { clock, entropy, time_scale, environment, .. } = options;
+            Core::new(clock, entropy, time_scale, environment, endpoints.ui.clone(), world)
+        };
         let server = Server::start(listener, core.clone());
-        Ok(Self { endpoints, local_addr, owner_token: app_owner_token(&app), owner_account_id, core, server })
+        Ok(Self {
+            endpoints,
+            local_addr,
+            owner_token: app_owner_token(options.environment, &app),
+            owner_account_id,
+            core,
+            server,
+        })
     }
 
     /// Where it answers.
@@ -192,7 +214,7 @@ fn open_world(options: &Options) -> Result<World, Error> {
         Some(dir) => Journal::open(dir)?,
         None => (Journal::in_memory(), Vec::new()),
     };
-    let settings = Settings::new(options.token_revokes, options.register_revokes);
+    let settings = Settings::new(options.token_revokes, options.register_revokes, options.throttle);
     let mut world = World { state: State::default(), journal, faults: Faults::default(), settings };
     for event in events {
         world.state.apply(event);
@@ -227,13 +249,9 @@ fn first_events(options: &Options, state: &State) -> Vec<Event> {
         state: UserState::Registered,
         password: None,
     };
-    let app = App {
-        client_id: new_client(entropy, &|_| false),
-        client_secret: hash::random_hex::<5>(entropy),
-        owner_user_id: owner.user_id,
-    };
+    let app = fresh_app(entropy, new_client(entropy, &|_| false), owner.user_id);
     let token = Token {
-        sha256: hash::sha256(&app_owner_token(&app)),
+        sha256: hash::sha256(&app_owner_token(options.environment, &app)),
         user_id: owner.user_id,
         client_id: app.client_id,
         scope: protocol::SCOPES.iter().take(protocol::SCOPES_CURRENT).map(|scope| (*scope).to_owned()).collect(),
@@ -271,6 +289,22 @@ fn owner_account(state: &State, app: &App) -> Option<u64> {
     state.accounts_of(app.owner_user_id).next().map(|account| account.account_id)
 }
 
+/// An app as its owner registers it.
+fn fresh_app(entropy: &dyn Entropy, client_id: u64, owner_user_id: u64) -> App {
+    App {
+        client_id,
+        client_secret: hash::random_hex::<5>(entropy),
+        owner_user_id,
+        name: "Platform".to_owned(),
+        state: AppState::Active,
+        api_version: protocol::VERSION_DEFAULT.to_owned(),
+        permissions: BTreeSet::new(),
+        registered_domain: None,
+        theme_object: None,
+        gaq_domains: None,
+    }
+}
+
 /// A client id of six digits, as samples show, that is not taken.
 fn new_client(entropy: &dyn Entropy, is_taken: &dyn Fn(u64) -> bool) -> u64 {
     let mut client_id = 100_000 + u64::from(u32::from_be_bytes(random(entropy))) % 900_000;
@@ -282,7 +316,7 @@ fn new_client(entropy: &dyn Entropy, is_taken: &dyn Fn(u64) -> bool) -> u64 {
 
 /// The owner's token is made from the app's secret, so that it can be shown again after a restart though only its hash
 /// is kept.
-fn app_owner_token(app: &App) -> String {
+fn app_owner_token(environment: Environment, app: &App) -> String {
     let secret = hash::labelled("app owner token", &[&app.client_id.to_string(), &app.client_secret]);
-    format!("{}{secret}", protocol::TOKEN_PREFIX)
+    format!("{}{secret}", environment.token_prefix())
 }

@@ -12,8 +12,9 @@ use url::{Host, Url, form_urlencoded};
 use super::hash::{labelled, random_hex, sha256};
 use super::parameters::{is_full_uri, not_full};
 use super::protocol;
+use super::settings::Settings;
 use super::state::User;
-use super::world::{Context, Facts, Media, Outcome, Reply, Request, Settings};
+use super::world::{Context, Facts, Media, Outcome, Reply, Request};
 
 pub(super) use forms::new_user;
 
@@ -261,10 +262,11 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::settings::Throttle;
 
     #[test]
     fn redirects_stay_on_the_registered_domain_or_loopback() {
-        let mut settings = Settings::new(true, false);
+        let mut settings = Settings::new(true, false, Throttle::Off);
         settings.registered_domain = "shop.example".to_owned();
         for good in ["https://shop.example/cb", "https://a.shop.example/", "http://localhost:1/x", "http://127.0.0.1:9"]
         {

@@ -7,6 +7,7 @@ use url::form_urlencoded;
 use super::protocol::{ApiError, TEXT_MAX, URI_MAX};
 
 /// A call's parameters by name.
+#[derive(Default)]
 pub(super) struct Parameters(Map<String, Value>);
 
 impl Parameters {

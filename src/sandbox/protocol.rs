@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::environment::Environment;
+
 /// Scopes WePay knows. The first five are the current ones, the last three historic ones that its SDKs still send
 /// (WePay API docs, permissions page; official SDKs).
 pub(super) const SCOPES: [&str; 8] = [
@@ -38,11 +40,10 @@ pub(super) const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 /// How long the sandbox's own pages remember who signed in; our choice, no source.
 pub(super) const SESSION_LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// What stage tokens begin with (WePay SDK samples; GitGuardian's detector page).
-pub(super) const TOKEN_PREFIX: &str = "STAGE_";
-
-/// What tokens of the other environment begin with (same sources).
-pub(super) const OTHER_TOKEN_PREFIX: &str = "PRODUCTION_";
+/// What an app can be enabled for (WePay API docs, account, user and kyc pages; names inferred): the pre-filled update page,
+/// accounts in Canada and in Great Britain, fee schedules, settlement by call, identity by call, single sign-on, second factors.
+pub(super) const PERMISSIONS: [&str; 8] =
+    ["prefill_info", "country_ca", "country_gb", "fee_schedule", "settlement", "kyc", "sso", "mfa"];
 
 /// Ordinary strings: 255 characters (WePay API docs, limits mirrored by WePay.NET).
 pub(super) const TEXT_MAX: usize = 255;
@@ -159,8 +160,9 @@ impl ApiError {
     }
 
     /// A token of the other environment (text from an issue at WePay's PHP SDK, its number inferred).
-    pub(super) fn wrong_environment() -> Self {
-        Self::access_denied(1006, "You are trying to use an access_token from production on stage")
+    pub(super) fn wrong_environment(here: Environment) -> Self {
+        let (other, here) = (here.other().as_str(), here.as_str());
+        Self::access_denied(1006, format!("You are trying to use an access_token from {other} on {here}"))
     }
 
     /// 1010: the token lacks a scope (body seen in a public crowdfunding app).

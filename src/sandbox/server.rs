@@ -229,7 +229,9 @@ fn record(core: &Core, world: &World, request: &Request, status: Option<u16>, mu
 /// A scripted answer.
 fn failed(failure: &Failure, request: &Request) -> Reply {
     match failure {
-        Failure::Api(error) => api::error_reply(error, api::requested_version(request).unwrap_or(VERSION_DEFAULT)),
+        Failure::Api(error) => {
+            api::error_reply(error, api::requested_version(request).ok().flatten().unwrap_or(VERSION_DEFAULT))
+        }
         Failure::Page(status) => Reply::page(*status, "The server cannot answer right now (a scripted fault)."),
     }
 }

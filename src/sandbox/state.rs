@@ -15,7 +15,7 @@ use super::hash::Password;
 use crate::domain::ambient::Timestamp;
 
 pub(super) use account::{Account, AccountState, Details};
-pub(super) use records::{App, Call, Code, Mail, Token, TokenKind, User, UserState};
+pub(super) use records::{App, AppState, Call, Code, Mail, Token, TokenKind, User, UserState};
 
 /// The first user id given: above 2^31, as recorded ids are (stage transcripts of 2015 to 2017), so that a client
 /// with 32-bit ids fails here and not in production.
@@ -30,6 +30,8 @@ const FIRST_ACCOUNT_ID: u64 = 2_900_000_001;
 pub(super) enum Event {
     /// An app was registered.
     AppMade(App),
+    /// An app is different now, from its dashboard or by `/app/modify`.
+    AppChanged(Box<App>),
     /// A user was made.
     UserMade(User),
     /// A user's state changed.
@@ -110,6 +112,7 @@ impl State {
                 self.first_app.get_or_insert(app.client_id);
                 self.apps.insert(app.client_id, app);
             }
+            Event::AppChanged(app) => drop(self.apps.insert(app.client_id, *app)),
             Event::UserMade(user) => {
                 self.emails.insert(email_key(&user.email), user.user_id);
                 self.users.insert(user.user_id, user);

@@ -6,43 +6,13 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, Method};
-use serde::{Deserialize, Serialize};
 
+use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
+use super::settings::Settings;
 use super::state::{Event, State};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, Timestamp};
-
-/// What the control API can switch. Not durable: each start begins with the options it was given.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Settings {
-    /// `/oauth2/token` revokes earlier tokens of the (user, app): the truth. False only for tests of tests.
-    pub(super) token_revokes: bool,
-    /// `/user/register` does so too: not stated anywhere, so both can be played.
-    pub(super) register_revokes: bool,
-    /// Redirect and callback URIs may also point to a loopback address.
-    pub(super) lax_redirects: bool,
-    /// A denial carries the `state` back.
-    pub(super) state_on_denial: bool,
-    /// A second use of a code revokes the tokens of its (user, app), as RFC 6749 advises; not known of WePay.
-    pub(super) reused_code_revokes: bool,
-    /// The domain registered for the apps; redirect URIs must be on it.
-    pub(super) registered_domain: String,
-}
-
-impl Settings {
-    /// The settings of a fresh start.
-    pub(super) fn new(token_revokes: bool, register_revokes: bool) -> Self {
-        Self {
-            token_revokes,
-            register_revokes,
-            lax_redirects: true,
-            state_on_denial: true,
-            reused_code_revokes: false,
-            registered_domain: "localhost".to_owned(),
-        }
-    }
-}
 
 /// A request to the API or the pages, read whole. No `Debug`: it carries secrets.
 pub(super) struct Request {
@@ -96,6 +66,9 @@ pub(super) struct Context<'a> {
     pub(super) now: Timestamp,
     pub(super) time_scale: u32,
     pub(super) entropy: &'a dyn Entropy,
+    pub(super) environment: Environment,
+    /// Base URL of the pages, ends in `/v2`.
+    pub(super) ui: &'a str,
 }
 
 impl Context<'_> {
@@ -130,7 +103,8 @@ pub(super) struct Core {
     pub(super) clock: Arc<AdjustableClock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) time_scale: u32,
-    /// Base URL of the pages.
+    pub(super) environment: Environment,
+    /// Base URL of the pages, ends in `/v2`.
     pub(super) ui: String,
     world: Mutex<World>,
 }
@@ -141,10 +115,11 @@ impl Core {
         clock: Arc<AdjustableClock>,
         entropy: Arc<dyn Entropy>,
         time_scale: u32,
+        environment: Environment,
         ui: String,
         world: World,
     ) -> Arc<Self> {
-        Arc::new(Self { clock, entropy, time_scale, ui, world: Mutex::new(world) })
+        Arc::new(Self { clock, entropy, time_scale, environment, ui, world: Mutex::new(world) })
     }
 
     /// Locks the world. A handler that panicked has changed nothing: events are applied after its decision.
@@ -160,6 +135,8 @@ impl Core {
             now: self.clock.now(),
             time_scale: self.time_scale,
             entropy: self.entropy.as_ref(),
+            environment: self.environment,
+            ui: &self.ui,
         }
     }
 

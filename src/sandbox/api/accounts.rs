@@ -4,11 +4,11 @@ mod names;
 
 use serde_json::{Value, json};
 
-use super::authorize;
+use super::ApiCall;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
 use crate::sandbox::state::{Account, AccountState, Details, Event, TokenKind};
-use crate::sandbox::world::{Context, Facts, Request};
+use crate::sandbox::world::Context;
 
 /// What `/account/create` and `/account/modify` both take.
 const DETAILS: [&str; 11] = [
@@ -36,41 +36,34 @@ const COUNTRIES: [(&str, &str); 3] = [("US", "USD"), ("CA", "CAD"), ("GB", "GBP"
 const MCC_DIGITS: usize = 4;
 
 /// `/account`. A deleted account is answered with its state, so that a notice of its deletion can be understood (inferred).
-pub(super) fn lookup(
-    context: &Context<'_>,
-    request: &Request,
-    parameters: &Parameters,
-    facts: &mut Facts,
-) -> Result<Value, ApiError> {
-    let (_, user) = authorize(context, request, SCOPE_MANAGE_ACCOUNTS, facts)?;
-    let account_id = parameters.required_id("account_id")?;
-    parameters.refuse_unexpected(&["account_id"])?;
+pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let (_, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+    let account_id = call.parameters.required_id("account_id")?;
+    call.parameters.refuse_unexpected(&["account_id"])?;
     let account = owned(context, account_id, user.user_id)?;
-    facts.reference_id.clone_from(&account.details.reference_id);
+    call.facts.reference_id.clone_from(&account.details.reference_id);
     Ok(account.object())
 }
 
 /// `/account/find`: accounts of the token's user, newest first unless told otherwise, without deleted ones. Without
 /// filter and limit it is all of them; a filter is a whole match (inferred).
-pub(super) fn find(
-    context: &Context<'_>,
-    request: &Request,
-    parameters: &Parameters,
-    facts: &mut Facts,
-) -> Result<Value, ApiError> {
-    let (_, user) = authorize(context, request, SCOPE_MANAGE_ACCOUNTS, facts)?;
-    let name = parameters.text("name", TEXT_MAX)?;
-    let reference_id = parameters.text("reference_id", TEXT_MAX)?;
-    let is_ascending = match parameters.text("sort_order", TEXT_MAX)?.unwrap_or_default().to_ascii_uppercase().as_str()
-    {
-        "" | "DESC" => false,
-        "ASC" => true,
-        _ => return Err(ApiError::invalid_parameter("sort_order parameter must be either ASC or DESC")),
-    };
-    let number = |name| parameters.integer(name).map(|number| number.and_then(|number| usize::try_from(number).ok()));
+pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let (_, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+    let name = call.parameters.text("name", TEXT_MAX)?;
+    let reference_id = call.parameters.text("reference_id", TEXT_MAX)?;
+    let is_ascending =
+        match call.parameters.text("sort_order", TEXT_MAX)?.unwrap_or_default().to_ascii_uppercase().as_str() {
+            "" | "DESC" => false,
+            "ASC" => true,
+            _ => return Err(ApiError::invalid_parameter("sort_order parameter must be either ASC or DESC")),
+        };
+    let number =
+        |name| call.parameters.integer(name).map(|number| number.and_then(|number| usize::try_from(number).ok()));
     let start = number("start")?.unwrap_or(0);
     let limit = number("limit")?.unwrap_or(usize::MAX);
-    parameters.refuse_unexpected(&["name", "reference_id", "sort_order", "start", "limit"])?;
+    call.parameters.refuse_unexpected(&["name", "reference_id", "sort_order", "start", "limit"])?;
     let is_wanted = |account: &&Account| {
         account.state != AccountState::Deleted
             && (name.is_none() || name == account.details.name)
@@ -85,27 +78,22 @@ pub(super) fn find(
 
 /// `/account/create`. Works with a temporary token right after `/user/register`; the account is `pending` then, also that of a
 /// registered user, until the person confirms.
-pub(super) fn create(
-    context: &Context<'_>,
-    request: &Request,
-    parameters: &Parameters,
-    facts: &mut Facts,
-    events: &mut Vec<Event>,
-) -> Result<Value, ApiError> {
-    let (token, user) = authorize(context, request, SCOPE_MANAGE_ACCOUNTS, facts)?;
-    parameters.required_text("name", TEXT_MAX)?;
-    parameters.required_text("description", LONG_TEXT_MAX)?;
-    let details = details(context, parameters)?;
-    let kind = parameters.text("type", TEXT_MAX)?.unwrap_or_else(|| "personal".to_owned());
+pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+    call.parameters.required_text("name", TEXT_MAX)?;
+    call.parameters.required_text("description", LONG_TEXT_MAX)?;
+    let details = details(context, &call.parameters)?;
+    let kind = call.parameters.text("type", TEXT_MAX)?.unwrap_or_else(|| "personal".to_owned());
     if !KINDS.contains(&kind.as_str()) {
         return Err(ApiError::invalid_parameter("type parameter must be either personal, business, or nonprofit"));
     }
-    let mcc = parameters.text("mcc", TEXT_MAX)?;
+    let mcc = call.parameters.text("mcc", TEXT_MAX)?;
     if mcc.as_ref().is_some_and(|mcc| mcc.len() != MCC_DIGITS || !mcc.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(ApiError::invalid_parameter("mcc parameter must be a four digit code"));
     }
-    let (country, currency) = place(parameters)?;
-    parameters.refuse_unexpected(&[&DETAILS[..], &["type", "mcc", "country", "currencies"]].concat())?;
+    let (country, currency) = place(&call.parameters)?;
+    call.parameters.refuse_unexpected(&[&DETAILS[..], &["type", "mcc", "country", "currencies"]].concat())?;
     refuse_taken(context, user.user_id, token.client_id, details.reference_id.as_ref(), None)?;
     let is_pending = token.kind == TokenKind::Temporary;
     let account = Account {
@@ -120,24 +108,19 @@ pub(super) fn create(
         details,
         created_at_us: context.now.as_micros(),
     };
-    facts.account_id = Some(account.account_id);
+    call.facts.account_id = Some(account.account_id);
     let body = account.object();
-    events.push(Event::AccountMade(Box::new(account)));
+    call.events.push(Event::AccountMade(Box::new(account)));
     Ok(body)
 }
 
 /// `/account/modify`: what is not named stays.
-pub(super) fn modify(
-    context: &Context<'_>,
-    request: &Request,
-    parameters: &Parameters,
-    facts: &mut Facts,
-    events: &mut Vec<Event>,
-) -> Result<Value, ApiError> {
-    let (token, user) = authorize(context, request, SCOPE_MANAGE_ACCOUNTS, facts)?;
-    let account_id = parameters.required_id("account_id")?;
-    let details = details(context, parameters)?;
-    parameters.refuse_unexpected(&[&DETAILS[..], &["account_id"]].concat())?;
+pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+    let account_id = call.parameters.required_id("account_id")?;
+    let details = details(context, &call.parameters)?;
+    call.parameters.refuse_unexpected(&[&DETAILS[..], &["account_id"]].concat())?;
     let account = owned(context, account_id, user.user_id)?;
     if account.client_id != token.client_id {
         return Err(ApiError::other_apps_account());
@@ -148,8 +131,8 @@ pub(super) fn modify(
     refuse_taken(context, user.user_id, token.client_id, details.reference_id.as_ref(), Some(account_id))?;
     let mut changed = account.clone();
     changed.update(details.clone());
-    facts.reference_id.clone_from(&changed.details.reference_id);
-    events.push(Event::AccountModified { account_id, details: Box::new(details) });
+    call.facts.reference_id.clone_from(&changed.details.reference_id);
+    call.events.push(Event::AccountModified { account_id, details: Box::new(details) });
     Ok(changed.object())
 }
 

@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use super::client;
-use crate::sandbox::hash::{random_hex, sha256};
+use super::ApiCall;
+use crate::sandbox::hash::sha256;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{self, ApiError, NAME_MAX, SCOPES, SCOPES_CURRENT, TEXT_MAX};
 use crate::sandbox::state::{App, Event, Token, TokenKind, User, UserState};
-use crate::sandbox::world::{Context, Facts};
+use crate::sandbox::world::Context;
 
 /// Parameters (WePay API docs, user page; WePay.NET).
 const PARAMETERS: [&str; 13] = [
@@ -40,38 +40,34 @@ struct Asked {
 
 /// Makes a user, or finds the one with that address (since API version 2014-01-08 both succeed), and issues a temporary
 /// token; a permanent one if that user has approved this app already (inferred from Invoice Ninja).
-pub(super) fn register(
-    context: &Context<'_>,
-    parameters: &Parameters,
-    facts: &mut Facts,
-    events: &mut Vec<Event>,
-) -> Result<Value, ApiError> {
-    let app = client(context, parameters, facts)?;
-    let asked = Asked::read(context, parameters)?;
+pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let app = call.client()?;
+    let asked = Asked::read(context, &call.parameters)?;
     let user_id = match context.state.user_by_email(&asked.email) {
         Some(user) => user.user_id,
         None => {
             let user = new_user(context, &asked);
             let user_id = user.user_id;
-            events.push(Event::UserMade(user));
+            call.events.push(Event::UserMade(user));
             user_id
         }
     };
-    facts.user_id = Some(user_id);
+    call.facts.user_id = Some(user_id);
     if context.settings.register_revokes {
         let sha256 = context.state.unrevoked(user_id, app.client_id);
         if !sha256.is_empty() {
-            events.push(Event::TokensRevoked { sha256, at_us: context.now.as_micros() });
+            call.events.push(Event::TokensRevoked { sha256, at_us: context.now.as_micros() });
         }
     }
-    let (access_token, token) = issue(context, app, user_id, asked.scope);
-    facts.token = Some(token.sha256.clone());
+    let (access_token, token) = issue(call, app, user_id, asked.scope);
+    call.facts.token = Some(token.sha256.clone());
     let is_temporary = token.kind == TokenKind::Temporary;
-    events.push(Event::TokenIssued(token));
+    call.events.push(Event::TokenIssued(token));
     let client_id = app.client_id;
-    events.push(Event::Registered { user_id, client_id, redirect_uri: asked.redirect_uri });
+    call.events.push(Event::Registered { user_id, client_id, redirect_uri: asked.redirect_uri });
     if let Some(callback_uri) = asked.callback_uri {
-        events.push(Event::CallbackSet { user_id, client_id, callback_uri });
+        call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });
     }
     let life = is_temporary.then(|| context.scaled(protocol::TEMPORARY_LIFE).as_secs());
     Ok(json!({ "user_id": user_id, "access_token": access_token, "token_type": "BEARER", "expires_in": life }))
@@ -131,8 +127,8 @@ fn new_user(context: &Context<'_>, asked: &Asked) -> User {
 }
 
 /// A fresh token and what is kept of it.
-fn issue(context: &Context<'_>, app: &App, user_id: u64, scope: Vec<String>) -> (String, Token) {
-    let access_token = format!("{}{}", protocol::TOKEN_PREFIX, random_hex::<32>(context.entropy));
+fn issue(call: &ApiCall<'_>, app: &App, user_id: u64, scope: Vec<String>) -> (String, Token) {
+    let (context, access_token) = (call.context, call.new_token());
     let (kind, expires_at_us) = if context.state.is_approved(user_id, app.client_id) {
         (TokenKind::Permanent, None)
     } else {

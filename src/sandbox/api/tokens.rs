@@ -2,13 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::client;
+use super::ApiCall;
 use crate::domain::ambient::Timestamp;
-use crate::sandbox::hash::{random_hex, sha256};
-use crate::sandbox::parameters::Parameters;
+use crate::sandbox::hash::sha256;
 use crate::sandbox::protocol::{self, ApiError, TEXT_MAX};
 use crate::sandbox::state::{Event, Token, TokenKind, UserState};
-use crate::sandbox::world::{Context, Facts};
 
 /// Parameters (WePay API docs, oauth2 page). `state` and `grant_type` mean nothing, but shipped clients send them (PHP
 /// SDK; omniauth, meteor) and were answered.
@@ -17,27 +15,23 @@ const PARAMETERS: [&str; 7] =
 
 /// Exchanges a code, and with that revokes every earlier token of the (user, app) (WePay API docs,
 /// oauth2 and access tokens pages).
-pub(super) fn exchange(
-    context: &Context<'_>,
-    parameters: &Parameters,
-    facts: &mut Facts,
-    events: &mut Vec<Event>,
-) -> Result<Value, ApiError> {
-    let app = client(context, parameters, facts)?;
-    let code_text = parameters.required_text("code", TEXT_MAX)?;
-    let redirect_uri = parameters.required_text("redirect_uri", protocol::URI_MAX)?;
-    let callback_uri = parameters.callback_uri(context.settings.lax_redirects)?;
-    parameters.refuse_unexpected(&PARAMETERS)?;
+pub(super) fn exchange(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let app = call.client()?;
+    let code_text = call.parameters.required_text("code", TEXT_MAX)?;
+    let redirect_uri = call.parameters.required_text("redirect_uri", protocol::URI_MAX)?;
+    let callback_uri = call.parameters.callback_uri(context.settings.lax_redirects)?;
+    call.parameters.refuse_unexpected(&PARAMETERS)?;
     let code = context.state.code(&sha256(&code_text)).ok_or_else(ApiError::invalid_code)?;
     if code.client_id != app.client_id {
         return Err(ApiError::foreign_code());
     }
-    facts.user_id = Some(code.user_id);
+    call.facts.user_id = Some(code.user_id);
     let earlier = context.state.unrevoked(code.user_id, app.client_id);
     let at_us = context.now.as_micros();
     if code.is_used {
         if context.settings.reused_code_revokes {
-            events.push(Event::TokensRevoked { sha256: earlier, at_us });
+            call.events.push(Event::TokensRevoked { sha256: earlier, at_us });
         }
         return Err(ApiError::invalid_code());
     }
@@ -51,14 +45,14 @@ pub(super) fn exchange(
     if context.state.user(code.user_id).is_none_or(|user| user.state != UserState::Registered) {
         return Err(ApiError::invalid_code());
     }
-    let access_token = format!("{}{}", protocol::TOKEN_PREFIX, random_hex::<32>(context.entropy));
+    let access_token = call.new_token();
     let hash = sha256(&access_token);
-    facts.token = Some(hash.clone());
-    events.push(Event::CodeUsed { sha256: code.sha256.clone() });
+    call.facts.token = Some(hash.clone());
+    call.events.push(Event::CodeUsed { sha256: code.sha256.clone() });
     if context.settings.token_revokes && !earlier.is_empty() {
-        events.push(Event::TokensRevoked { sha256: earlier, at_us });
+        call.events.push(Event::TokensRevoked { sha256: earlier, at_us });
     }
-    events.push(Event::TokenIssued(Token {
+    call.events.push(Event::TokenIssued(Token {
         sha256: hash,
         user_id: code.user_id,
         client_id: app.client_id,
@@ -69,7 +63,7 @@ pub(super) fn exchange(
         revoked_at_us: None,
     }));
     if let Some(callback_uri) = callback_uri {
-        events.push(Event::CallbackSet { user_id: code.user_id, client_id: app.client_id, callback_uri });
+        call.events.push(Event::CallbackSet { user_id: code.user_id, client_id: app.client_id, callback_uri });
     }
     // No `expires_in`: its absence means that the token lives until revoked.
     Ok(json!({ "user_id": code.user_id, "access_token": access_token, "token_type": "BEARER" }))

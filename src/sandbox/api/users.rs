@@ -2,11 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{authenticate, authorize};
-use crate::sandbox::parameters::Parameters;
+use super::ApiCall;
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_VIEW_USER, TEXT_MAX};
 use crate::sandbox::state::{Event, Mail, TokenKind, User};
-use crate::sandbox::world::{Context, Facts, Request};
 
 /// Subject, text and button of a confirmation mail that the app does not word itself; our own.
 const SUBJECT: &str = "Please confirm your registration";
@@ -14,58 +12,44 @@ const MESSAGE: &str = "An application has registered you. Confirm it to keep you
 const BUTTON_TEXT: &str = "Confirm";
 
 /// The user whose token this is.
-pub(super) fn lookup(
-    context: &Context<'_>,
-    request: &Request,
-    parameters: &Parameters,
-    facts: &mut Facts,
-) -> Result<Value, ApiError> {
-    let (token, user) = authorize(context, request, SCOPE_VIEW_USER, facts)?;
-    parameters.refuse_unexpected(&[])?;
+pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let (token, user) = call.authorize(SCOPE_VIEW_USER)?;
+    call.parameters.refuse_unexpected(&[])?;
     Ok(object(user, context.state.callback(user.user_id, token.client_id)))
 }
 
 /// Changes where notices about the user go; `rbits` is taken and not kept.
-pub(super) fn modify(
-    context: &Context<'_>,
-    request: &Request,
-    parameters: &Parameters,
-    facts: &mut Facts,
-    events: &mut Vec<Event>,
-) -> Result<Value, ApiError> {
-    let (token, user) = authorize(context, request, SCOPE_VIEW_USER, facts)?;
-    let wanted = parameters.callback_uri(context.settings.lax_redirects)?;
-    parameters.array("rbits")?;
-    parameters.refuse_unexpected(&["callback_uri", "rbits"])?;
+pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let (token, user) = call.authorize(SCOPE_VIEW_USER)?;
+    let wanted = call.parameters.callback_uri(context.settings.lax_redirects)?;
+    call.parameters.array("rbits")?;
+    call.parameters.refuse_unexpected(&["callback_uri", "rbits"])?;
     let (user_id, client_id) = (user.user_id, token.client_id);
     let body = object(user, wanted.as_ref().or_else(|| context.state.callback(user_id, client_id)));
     if let Some(callback_uri) = wanted {
-        events.push(Event::CallbackSet { user_id, client_id, callback_uri });
+        call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });
     }
     Ok(body)
 }
 
 /// Sends the mail with which a person confirms a registration. The documentation names no scope for it.
-pub(super) fn send_confirmation(
-    context: &Context<'_>,
-    request: &Request,
-    parameters: &Parameters,
-    facts: &mut Facts,
-    events: &mut Vec<Event>,
-) -> Result<Value, ApiError> {
-    let (token, user) = authenticate(context, request, facts)?;
-    let message = parameters.text("email_message", LONG_TEXT_MAX)?;
-    let subject = parameters.text("email_subject", TEXT_MAX)?;
-    let button_text = parameters.text("email_button_text", TEXT_MAX)?;
+pub(super) fn send_confirmation(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let context = call.context;
+    let (token, user) = call.authenticate()?;
+    let message = call.parameters.text("email_message", LONG_TEXT_MAX)?;
+    let subject = call.parameters.text("email_subject", TEXT_MAX)?;
+    let button_text = call.parameters.text("email_button_text", TEXT_MAX)?;
     // The old name knows the message alone (WePay API docs before the renaming).
     let known = ["email_message", "email_subject", "email_button_text"];
-    let known = if request.call.ends_with("resend_confirmation") { known.get(..1) } else { known.get(..) };
-    parameters.refuse_unexpected(known.unwrap_or_default())?;
+    let known = if call.name.ends_with("resend_confirmation") { known.get(..1) } else { known.get(..) };
+    call.parameters.refuse_unexpected(known.unwrap_or_default())?;
     if token.kind == TokenKind::Permanent {
         return Err(ApiError::already_approved());
     }
     let last = context.state.mails().last().map_or(0, |mail| mail.mail_id);
-    events.push(Event::MailSent(Mail {
+    call.events.push(Event::MailSent(Mail {
         mail_id: last.saturating_add(1),
         user_id: user.user_id,
         client_id: token.client_id,

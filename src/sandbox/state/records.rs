@@ -1,6 +1,9 @@
 //! What the provider keeps: the records behind apps, people, codes, tokens, mails and calls.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::domain::ambient::Timestamp;
 use crate::sandbox::hash::Password;
@@ -28,6 +31,19 @@ impl UserState {
     }
 }
 
+/// State of an app (WePay API docs, app page).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::sandbox) enum AppState {
+    /// It may call.
+    #[default]
+    Active,
+    /// Its calls are refused with `invalid_client`.
+    Disabled,
+    /// Gone.
+    Deleted,
+}
+
 /// A registered app.
 #[derive(Clone, Serialize, Deserialize)]
 pub(in crate::sandbox) struct App {
@@ -37,6 +53,20 @@ pub(in crate::sandbox) struct App {
     pub(in crate::sandbox) client_secret: String,
     /// The user who registered the app.
     pub(in crate::sandbox) owner_user_id: u64,
+    /// What the pages call it.
+    pub(in crate::sandbox) name: String,
+    /// State.
+    pub(in crate::sandbox) state: AppState,
+    /// The API version of its dashboard setting, in force for calls without the header.
+    pub(in crate::sandbox) api_version: String,
+    /// What WePay enabled for it beside the ordinary calls; names in `protocol::PERMISSIONS`.
+    pub(in crate::sandbox) permissions: BTreeSet<String>,
+    /// The domain its redirect URIs must be on; none is that of the settings.
+    pub(in crate::sandbox) registered_domain: Option<String>,
+    /// Colours, as `/app/modify` set them.
+    pub(in crate::sandbox) theme_object: Option<Value>,
+    /// Analytics domains, as `/app/modify` set them.
+    pub(in crate::sandbox) gaq_domains: Option<Value>,
 }
 
 /// A WePay user, keyed by e-mail address.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::domain::ambient::{AdjustableClock, SystemEntropy};
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::{Environment, Options, Sandbox, Throttle};
 
 /// Longest wait for an answer: far above what a loaded machine needs, so that a hang fails instead of blocking.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,6 +28,8 @@ pub(super) fn options(dir: Option<&Path>) -> Options {
         time_scale: 1,
         token_revokes: true,
         register_revokes: false,
+        environment: Environment::Stage,
+        throttle: Throttle::Off,
     }
 }
 

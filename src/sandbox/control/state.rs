@@ -1,0 +1,89 @@
+//! What stands in the sandbox, and how it is set.
+
+use serde_json::{Value, json};
+
+use super::{Refusal, read};
+use crate::domain::ambient::{Clock as _, Timestamp};
+use crate::sandbox::hash::prefix;
+use crate::sandbox::settings::Settings;
+use crate::sandbox::state::{Account, Token, User, UserState};
+use crate::sandbox::world::{Core, Request, World};
+
+/// Sets the settings that a request names.
+pub(super) fn change_settings(core: &Core, request: &Request) -> Result<Value, Refusal> {
+    let changes: serde_json::Map<String, Value> = read(request)?;
+    let mut world = core.lock();
+    let mut all = json!(world.settings);
+    for (name, value) in changes {
+        match all.get_mut(&name) {
+            Some(slot) => *slot = value,
+            None => return Err((400, format!("there is no setting {name}"))),
+        }
+    }
+    let settings: Settings = serde_json::from_value(all.clone()).map_err(|error| (400, error.to_string()))?;
+    world.settings = settings;
+    Ok(all)
+}
+
+/// All of it.
+pub(super) fn state(core: &Core) -> Value {
+    let world = core.lock();
+    let now = core.clock.now();
+    let users: Vec<Value> = world.state.users().map(|user| described_user(&world, user, now)).collect();
+    let accounts: Vec<Value> = world.state.accounts().map(described_account).collect();
+    let used = world.state.codes().filter(|code| code.is_used).count();
+    json!({
+        "users": users,
+        "accounts": accounts,
+        "mails": world.state.mails().len(),
+        "codes": world.state.codes().count(),
+        "codes_used": used,
+        "calls": world.state.calls().len(),
+        "settings": world.settings,
+        "time_scale": core.time_scale,
+        "journal_position": world.journal.position(),
+        "clock_offset_s": core.clock.offset().as_secs(),
+        "now": now.to_rfc3339(),
+    })
+}
+
+fn described_user(world: &World, user: &User, now: Timestamp) -> Value {
+    let tokens = world.state.tokens_of(user.user_id).map(|token| described_token(token, user, now));
+    let tokens: Vec<Value> = tokens.collect();
+    json!({
+        "user_id": user.user_id,
+        "email": user.email,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "state": user.state,
+        "tokens": tokens,
+    })
+}
+
+fn described_account(account: &Account) -> Value {
+    json!({
+        "account_id": account.account_id,
+        "owner_user_id": account.owner_user_id,
+        "client_id": account.client_id.to_string(),
+        "name": account.details.name,
+        "reference_id": account.details.reference_id,
+        "state": account.state,
+        "type": account.kind,
+        "callback_uri": account.details.callback_uri,
+        "created_at": account.created_at(),
+    })
+}
+
+fn described_token(token: &Token, user: &User, now: Timestamp) -> Value {
+    let rfc3339 = |micros| Timestamp::from_micros(micros).to_rfc3339();
+    json!({
+        "token_sha256": prefix(&token.sha256),
+        "client_id": token.client_id.to_string(),
+        "kind": token.kind,
+        "scope": token.scope.join(","),
+        "live": token.is_live(now) && user.state != UserState::Deleted,
+        "issued_at": rfc3339(token.issued_at_us),
+        "expires_at": token.expires_at_us.map(rfc3339),
+        "revoked_at": token.revoked_at_us.map(rfc3339),
+    })
+}

@@ -6,7 +6,7 @@ use super::{Refusal, read};
 use crate::domain::ambient::{Clock as _, Timestamp};
 use crate::sandbox::hash::prefix;
 use crate::sandbox::settings::Settings;
-use crate::sandbox::state::{Account, Token, User, UserState};
+use crate::sandbox::state::{Account, RbitObject, Token, User, UserState};
 use crate::sandbox::world::{Core, Request, World};
 
 /// Sets the settings that a request names.
@@ -30,12 +30,13 @@ pub(super) fn state(core: &Core) -> Value {
     let world = core.lock();
     let now = core.clock.now();
     let users: Vec<Value> = world.state.users().map(|user| described_user(&world, user, now)).collect();
-    let accounts: Vec<Value> = world.state.accounts().map(described_account).collect();
+    let accounts: Vec<Value> = world.state.accounts().map(|account| described_account(&world, account)).collect();
     let used = world.state.codes().filter(|code| code.is_used).count();
     json!({
         "users": users,
         "accounts": accounts,
         "mails": world.state.mails().len(),
+        "rbits": world.state.rbits().count(),
         "codes": world.state.codes().count(),
         "codes_used": used,
         "calls": world.state.calls().len(),
@@ -60,7 +61,8 @@ fn described_user(world: &World, user: &User, now: Timestamp) -> Value {
     })
 }
 
-fn described_account(account: &Account) -> Value {
+fn described_account(world: &World, account: &Account) -> Value {
+    let rbit_ids = world.state.rbit_ids(RbitObject::Account, account.account_id, account.client_id);
     json!({
         "account_id": account.account_id,
         "owner_user_id": account.owner_user_id,
@@ -71,6 +73,7 @@ fn described_account(account: &Account) -> Value {
         "type": account.kind,
         "callback_uri": account.details.callback_uri,
         "created_at": account.created_at(),
+        "rbit_ids": rbit_ids.collect::<Vec<u64>>(),
     })
 }
 

@@ -14,6 +14,7 @@ mod environment;
 mod faults;
 mod hash;
 mod journal;
+mod lifecycle;
 mod pages;
 mod parameters;
 mod protocol;
@@ -39,7 +40,10 @@ use self::journal::{Journal, JournalError};
 use self::server::Server;
 use self::settings::Settings;
 pub use self::settings::Throttle;
-use self::state::{Account, AccountState, App, AppState, Details, Event, State, Token, TokenKind, User, UserState};
+use self::state::{
+    Account, AccountState, App, AppState, Bank, Details, Event, Frequency, Settlement, Standing, State, Token,
+    TokenKind, User, UserState,
+};
 use self::world::{Core, World};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, SystemEntropy, random};
 
@@ -266,6 +270,9 @@ fn first_events(options: &Options, state: &State) -> Vec<Event> {
 /// The owner's payment account: an active one, as an app that went through WePay's approval has it.
 fn first_account(options: &Options, state: &State, app: &App) -> Account {
     let (name, description) = ("Platform", "The platform's own account");
+    let bank = Bank::of(Settlement::Ach, "Sandbox Bank XXXXX0001", Frequency::Weekly, options.clock.now(), |day| {
+        day / options.time_scale.max(1)
+    });
     Account {
         account_id: state.next_account_id(),
         owner_user_id: app.owner_user_id,
@@ -281,6 +288,7 @@ fn first_account(options: &Options, state: &State, app: &App) -> Account {
             ..Details::default()
         },
         created_at_us: options.clock.now().as_micros(),
+        standing: Standing::complete(bank),
     }
 }
 

@@ -7,6 +7,7 @@ mod register;
 mod tokens;
 mod users;
 
+use axum::http::HeaderMap;
 use serde_json::Value;
 
 use super::hash::{prefix_of, random_hex, sha256};
@@ -20,11 +21,23 @@ type Handler = fn(&mut ApiCall<'_>) -> Result<Value, ApiError>;
 
 /// The calls there are (WePay API docs). `resend_confirmation` is the old name of `send_confirmation` (change log of
 /// 2015-02-25), still in use later.
-const CALLS: [(&str, Handler); 15] = [
+const CALLS: [(&str, Handler); 27] = [
     ("/account", accounts::lookup),
     ("/account/create", accounts::create),
+    ("/account/delete", accounts::delete),
     ("/account/find", accounts::find),
+    ("/account/get_reserve_details", accounts::settlement::reserve_details),
+    ("/account/get_update_uri", accounts::update::uri),
+    ("/account/kyc", accounts::kyc::lookup),
+    ("/account/kyc/authorize", accounts::kyc::authorize),
+    ("/account/kyc/create", accounts::kyc::create),
+    ("/account/kyc/modify", accounts::kyc::modify),
+    ("/account/membership/create", accounts::membership::create),
+    ("/account/membership/modify", accounts::membership::modify),
+    ("/account/membership/remove", accounts::membership::remove),
     ("/account/modify", accounts::modify),
+    ("/account/request_review", accounts::settlement::request_review),
+    ("/account/settlement_setup", accounts::settlement::setup),
     ("/app", app::lookup),
     ("/oauth2/token", tokens::exchange),
     ("/rbit", rbits::lookup),
@@ -54,6 +67,8 @@ pub(super) struct ApiCall<'a> {
     /// The API version asked for.
     version: Option<&'static str>,
     pub(super) parameters: Parameters,
+    /// The headers of the request; those of its batch inside of one.
+    pub(super) headers: &'a HeaderMap,
     pub(super) facts: Facts,
     pub(super) events: Vec<Event>,
 }
@@ -109,6 +124,17 @@ impl<'a> ApiCall<'a> {
         Ok(app)
     }
 
+    /// Whether the app behind the token is enabled for something; names in `protocol::PERMISSIONS`.
+    fn is_permitted(&self, permission: &str) -> bool {
+        let app = self.facts.client_id.and_then(|client_id| self.context.state.app(client_id));
+        app.is_some_and(|app| app.permissions.contains(permission))
+    }
+
+    /// 1010 unless it is; `what` says for what.
+    fn need_permission(&self, permission: &str, what: &str) -> Result<(), ApiError> {
+        if self.is_permitted(permission) { Ok(()) } else { Err(ApiError::not_enabled(what)) }
+    }
+
     /// A fresh access token: 64 lower-case hexadecimal digits behind the environment's name (WePay SDK samples).
     fn new_token(&self) -> String {
         format!("{}{}", self.context.environment.token_prefix(), random_hex::<32>(self.context.entropy))
@@ -132,7 +158,8 @@ pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
     };
     let (facts, events) = (Facts::default(), Vec::new());
     let presented = bearer(&request.headers);
-    let mut call = ApiCall { context, name, presented, version, parameters, facts, events };
+    let headers = &request.headers;
+    let mut call = ApiCall { context, name, presented, version, parameters, headers, facts, events };
     let result = match refused {
         Some(error) => Err(error),
         None => handler(&mut call),

@@ -35,7 +35,8 @@ pub(super) fn answer(core: &Core, request: &Request, path: &str) -> Reply {
     let result = if is_from_page(&request.headers) {
         Err((403, "the control API does not answer pages of a browser".to_owned()))
     } else {
-        dispatch(core, request, path)
+        let settled = core.lock().settle(core.clock.now());
+        settled.map_err(|error| internal(&error)).and_then(|()| dispatch(core, request, path))
     };
     let (status, body) = match result {
         Ok(body) => (200, body),

@@ -158,6 +158,10 @@ async fn play(core: Arc<Core>, request: Request) -> Result<Response<Body>, Dropp
 /// Decides, journals, applies; the answer as it will be sent.
 fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
     let mut world = core.lock();
+    if let Err(error) = world.settle(core.clock.now()) {
+        tracing::error!("the sandbox could not write its journal: {error}");
+        return api::error_reply(&ApiError::processing(), VERSION_DEFAULT);
+    }
     let context = core.context(&world);
     let Outcome { mut reply, mut facts, mut events } = match request.call.as_str() {
         pages::CALL => pages::answer(&context, request),

@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::hash::Password;
 use crate::domain::ambient::Timestamp;
 
-pub(super) use account::{Account, AccountState, Details};
+pub(super) use account::{
+    Account, AccountState, Bank, Cents, Change, Details, DisabledReason, Frequency, KycState, Review, Role, Settlement,
+    Standing, View, since,
+};
 pub(super) use rbit::{Rbit, RbitObject, Said};
 pub(super) use records::{App, AppState, Call, Code, Mail, Token, TokenKind, User, UserState};
 
@@ -67,6 +70,8 @@ pub(super) enum Event {
     AccountMade(Box<Account>),
     /// An account's state changed.
     AccountChanged { account_id: u64, state: AccountState },
+    /// Identity, bank, money or members of an account changed.
+    AccountStands { account_id: u64, change: Change },
     /// An app changed what it says of an account.
     AccountModified { account_id: u64, details: Box<Details> },
     /// An app told something about an object.
@@ -108,6 +113,8 @@ pub(super) struct State {
     /// Where a (user, app) goes after confirming, as the last registration said.
     registrations: HashMap<(u64, u64), Option<String>>,
     accounts: BTreeMap<u64, Account>,
+    /// When time does something to an account, and to which.
+    due: BTreeSet<(i64, u64)>,
     rbits: BTreeMap<u64, Rbit>,
     /// Their ids by object, in order.
     rbits_about: BTreeMap<(RbitObject, u64), Vec<u64>>,
@@ -153,15 +160,12 @@ impl State {
                 self.callbacks.insert((user_id, client_id), callback_uri);
             }
             Event::AccountMade(account) => drop(self.accounts.insert(account.account_id, *account)),
-            Event::AccountChanged { account_id, state } => {
-                if let Some(account) = self.accounts.get_mut(&account_id) {
-                    account.state = state;
-                }
+            Event::AccountChanged { account_id, state } => self.change_account(account_id, |it| it.enter(state)),
+            Event::AccountStands { account_id, change } => {
+                self.change_account(account_id, |it| it.standing.apply(change));
             }
             Event::AccountModified { account_id, details } => {
-                if let Some(account) = self.accounts.get_mut(&account_id) {
-                    account.update(*details);
-                }
+                self.change_account(account_id, |it| it.update(*details));
             }
             Event::RbitsMade(rbits) => self.keep_rbits(rbits),
             Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
@@ -215,6 +219,18 @@ impl State {
             }
             // `apply` has taken in all the others.
             _ => {}
+        }
+    }
+
+    /// Changes an account, and keeps in mind when time does something to it.
+    fn change_account(&mut self, account_id: u64, change: impl FnOnce(&mut Account)) {
+        let Some(account) = self.accounts.get_mut(&account_id) else { return };
+        let before = account.due_at_us();
+        change(account);
+        let after = account.due_at_us();
+        if before != after {
+            before.map(|at_us| self.due.remove(&(at_us, account_id)));
+            after.map(|at_us| self.due.insert((at_us, account_id)));
         }
     }
 
@@ -324,6 +340,17 @@ impl State {
     /// The accounts of a user, whichever app made them, oldest first.
     pub(super) fn accounts_of(&self, user_id: u64) -> impl DoubleEndedIterator<Item = &Account> {
         self.accounts().filter(move |account| account.owner_user_id == user_id)
+    }
+
+    /// When time does something to an account next.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at_us, _)| Timestamp::from_micros(*at_us))
+    }
+
+    /// The accounts to which time has something to do by now, in the order of their times.
+    pub(super) fn accounts_due(&self, now: Timestamp) -> impl Iterator<Item = &Account> {
+        let due = self.due.range(..=(now.as_micros(), u64::MAX));
+        due.filter_map(|(_, account_id)| self.accounts.get(account_id))
     }
 
     /// The id of the next account.

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Method};
 use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
+use super::lifecycle;
 use super::settings::Settings;
 use super::state::{Event, State};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, Timestamp};
@@ -87,6 +88,15 @@ pub(super) struct World {
 }
 
 impl World {
+    /// Lets time do to the accounts what is due by now; nothing to look at when nothing is.
+    pub(super) fn settle(&mut self, now: Timestamp) -> io::Result<()> {
+        while self.state.next_due().is_some_and(|at| at <= now) {
+            let events = lifecycle::due(&self.state, now);
+            self.commit(events)?;
+        }
+        Ok(())
+    }
+
     /// Journals the events as one step, then applies them. After an error nothing has happened.
     pub(super) fn commit(&mut self, events: Vec<Event>) -> io::Result<()> {
         let changes_something = events.iter().any(|event| !matches!(event, Event::Called(_)));

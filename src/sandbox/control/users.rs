@@ -9,6 +9,7 @@ use url::form_urlencoded;
 use super::{Refusal, internal, read};
 use crate::domain::ambient::{Clock as _, Timestamp};
 use crate::sandbox::confirmation;
+use crate::sandbox::lifecycle;
 use crate::sandbox::pages::new_user;
 use crate::sandbox::state::{Event, TokenKind, UserState};
 use crate::sandbox::world::{Core, Request};
@@ -58,7 +59,11 @@ pub(super) fn change_user(core: &Core, id: &str, act: &str) -> Result<Value, Ref
             let client_ids: BTreeSet<u64> = temporary.map(|token| token.client_id).collect();
             confirmation::events(&world.state, user, &Vec::from_iter(client_ids), now)
         }
-        _ => vec![Event::UserChanged { user_id, state: UserState::Deleted }],
+        _ => {
+            let mut events = vec![Event::UserChanged { user_id, state: UserState::Deleted }];
+            events.extend(lifecycle::user_deleted(&world.state, user_id));
+            events
+        }
     };
     world.commit(events).map_err(|error| internal(&error))?;
     let state = world.state.user(user_id).map(|user| user.state.as_str());

@@ -96,7 +96,9 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         created_at_us: context.now.as_micros(),
         standing: Standing::default(),
     };
-    fee_schedule.map(|change| account.standing.apply(change));
+    if let Some(change) = fee_schedule {
+        account.standing.apply(change);
+    }
     call.facts.account_id = Some(account_id);
     let body = account.created(&View { rbit_ids: ids(&told), ..view(call, &account) });
     call.events.push(Event::AccountMade(Box::new(account)));
@@ -112,7 +114,7 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let fee_schedule = details::fee_schedule(call)?;
     let told = told(call, token, account_id)?;
     call.parameters.refuse_unexpected(&details::known(call.version(), &["account_id"]))?;
-    let account = Access::find(call, token, user, account_id)?.to_change()?.account;
+    let account = Access::find(call, token, user, account_id)?.by_editor()?.account;
     refuse_taken(call.context, token, details.reference_id.as_ref(), Some(account))?;
     let mut changed = account.clone();
     changed.update(details.clone());
@@ -134,7 +136,7 @@ pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let reason = call.parameters.text("reason", TEXT_MAX);
     let access = Access::of(call, &["account_id", "reason"])?;
     let reason = reason?;
-    let account = access.as_owner()?.to_change()?.account;
+    let account = access.by_owner()?.by_editor()?.account;
     if !account.standing.is_empty() {
         return Err(errors::not_empty());
     }

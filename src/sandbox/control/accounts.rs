@@ -174,7 +174,6 @@ fn there(account: &Account) -> Result<(), Refusal> {
     if account.state == AccountState::Deleted { Err((400, "the account is deleted".to_owned())) } else { Ok(()) }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it is one of the decisions, which may refuse")]
 fn one(account: &Account, change: Change) -> Result<Vec<Event>, Refusal> {
     Ok(vec![stands(account.account_id, change)])
 }

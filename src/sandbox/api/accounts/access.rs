@@ -43,7 +43,7 @@ impl<'a> Access<'a> {
     }
 
     /// The user may change what the account says of itself: owner or moderator, by the app that made it, before it is deleted.
-    pub(super) fn to_change(self) -> Result<Self, ApiError> {
+    pub(super) fn by_editor(self) -> Result<Self, ApiError> {
         if self.role < Role::Moderator {
             return Err(ApiError::foreign_account());
         }
@@ -54,7 +54,7 @@ impl<'a> Access<'a> {
     }
 
     /// The user owns it, and it is not deleted.
-    pub(super) fn as_owner(self) -> Result<Self, ApiError> {
+    pub(super) fn by_owner(self) -> Result<Self, ApiError> {
         if self.role != Role::Admin {
             return Err(ApiError::foreign_account());
         }
@@ -62,7 +62,7 @@ impl<'a> Access<'a> {
     }
 
     /// The user owns it, said in the words of the membership calls.
-    pub(super) fn as_admin(self) -> Result<Self, ApiError> {
+    pub(super) fn by_admin(self) -> Result<Self, ApiError> {
         if self.role != Role::Admin {
             return Err(errors::not_the_admin());
         }

@@ -55,7 +55,7 @@ const OWNER: [(&str, bool); 8] = [
 
 /// `/account/kyc`.
 pub(in crate::sandbox::api) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let account = permitted(call, &["account_id"])?.as_owner()?.account;
+    let account = permitted(call, &["account_id"])?.by_owner()?.account;
     Ok(object(account, account.standing.kyc))
 }
 
@@ -71,7 +71,7 @@ pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, A
         return Err(ApiError::invalid_parameter("client_id does not match the client_id of the access_token"));
     }
     let legal_name = legal_name?;
-    let account = access.as_owner()?.confirmed()?.account;
+    let account = access.by_owner()?.confirmed()?.account;
     if account.standing.is_submitted || account.standing.kyc != KycState::Unsubmitted {
         return Err(errors::kyc_given());
     }
@@ -89,7 +89,7 @@ pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value
     call.need_permission("kyc", "kyc")?;
     let account_id = kyc_id.saturating_sub(KYC_ID_ABOVE);
     let unknown = || ApiError::invalid_parameter("invalid kyc_id parameter");
-    let account = Access::find(call, token, user, account_id).map_err(|_| unknown())?.as_owner()?.account;
+    let account = Access::find(call, token, user, account_id).map_err(|_| unknown())?.by_owner()?.account;
     call.facts.account_id = Some(account_id);
     if !account.standing.is_submitted {
         return Err(unknown());
@@ -104,7 +104,7 @@ pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value
 /// `/account/kyc/modify`: documents. There is no `/file/upload` here, so no file is ever found.
 pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let file_ids = call.parameters.array("file_ids");
-    let account = permitted(call, &["account_id", "file_ids"])?.as_owner()?.account;
+    let account = permitted(call, &["account_id", "file_ids"])?.by_owner()?.account;
     file_ids?.ok_or_else(|| ApiError::required("file_ids"))?;
     if account.standing.kyc != KycState::RequireDocs {
         return Err(errors::no_documents_wanted());

@@ -25,7 +25,7 @@ pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, A
     let client_id = access.token.client_id;
     let token = token.filter(|token| token.client_id == client_id);
     let Some(token) = token else { return Err(ApiError::invalid_parameter("invalid member_access_token parameter")) };
-    let access = access.as_admin()?;
+    let access = access.by_admin()?;
     if token.user_id == access.user.user_id {
         return Err(ApiError::invalid_parameter("the user is the administrator of this account already"));
     }
@@ -39,7 +39,7 @@ pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, A
     let role = role(&call.parameters, None);
     let access = Access::of(call, &["account_id", "user_id", "role", "admin_context"])?;
     let (user_id, role) = (user_id?, role?);
-    let account = access.as_admin()?.account;
+    let account = access.by_admin()?.account;
     account.standing.role_of(user_id).ok_or_else(errors::no_member)?;
     allow(call, account, user_id, role)?;
     Ok(changed(call, account, user_id, Some(role), role))
@@ -50,7 +50,7 @@ pub(in crate::sandbox::api) fn remove(call: &mut ApiCall<'_>) -> Result<Value, A
     let user_id = call.parameters.required_id("user_id");
     let access = Access::of(call, &["account_id", "user_id"])?;
     let user_id = user_id?;
-    let account = access.as_admin()?.account;
+    let account = access.by_admin()?.account;
     if user_id == account.owner_user_id {
         return Err(ApiError::invalid_parameter("the only administrator of an account cannot be removed"));
     }

@@ -29,7 +29,7 @@ pub(in crate::sandbox::api) fn setup(call: &mut ApiCall<'_>) -> Result<Value, Ap
         return Err(ApiError::invalid_parameter("frequency parameter cannot be daily for checks"));
     }
     call.need_permission("settlement", "settlement_setup")?;
-    let account = access.as_owner()?.confirmed()?.account;
+    let account = access.by_owner()?.confirmed()?.account;
     if account.standing.kyc == KycState::Unsubmitted {
         return Err(errors::kyc_first());
     }
@@ -74,7 +74,7 @@ fn schedule(call: &ApiCall<'_>, account: &Account) -> Vec<Value> {
 
 /// `/account/request_review`: a condition of card readers. Nobody reviews here; the control API says when it is done.
 pub(in crate::sandbox::api) fn request_review(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let account = Access::of(call, &["account_id"])?.as_owner()?.account;
+    let account = Access::of(call, &["account_id"])?.by_owner()?.account;
     if account.standing.bank.is_none() {
         return Err(errors::settlement_first());
     }

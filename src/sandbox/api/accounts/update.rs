@@ -40,7 +40,7 @@ pub(in crate::sandbox::api) fn uri(call: &mut ApiCall<'_>) -> Result<Value, ApiE
     if prefill.is_some() {
         call.need_permission("prefill_info", "prefill_info")?;
     }
-    let account = access.as_owner()?.confirmed()?.account;
+    let account = access.by_owner()?.confirmed()?.account;
     let mut query = form_urlencoded::Serializer::new(String::new());
     if is_framed {
         query.append_pair("iframe", "1");

@@ -84,7 +84,8 @@ pub(in crate::sandbox) enum Review {
     /// Asked for.
     Pending,
     /// Done.
-    ReviewOk,
+    #[serde(rename = "review_ok")]
+    Done,
 }
 
 impl Review {
@@ -93,7 +94,7 @@ impl Review {
         match self {
             Self::NotRequested => "not_requested",
             Self::Pending => "pending",
-            Self::ReviewOk => "review_ok",
+            Self::Done => "review_ok",
         }
     }
 }

@@ -153,6 +153,11 @@ pub(super) fn error_reply(error: &ApiError, version: &str) -> Reply {
     Reply { status: error.status, media: Media::Json, headers: Vec::new(), body }
 }
 
+/// Whether there is a call of this name.
+pub(super) fn is_known(call: &str) -> bool {
+    CALLS.iter().any(|(name, _)| *name == call)
+}
+
 /// Whether a request is this call; decided before anything else is looked at (recorded on stage: an unknown path with a
 /// junk token answers 501).
 fn is_call(request: &Request, name: &str) -> bool {

@@ -5,6 +5,7 @@
 //! before they come here; only the app's client secret stays readable, because it must be handed out again.
 
 mod account;
+mod history;
 mod rbit;
 mod records;
 
@@ -79,6 +80,8 @@ pub(super) enum Event {
     CallbackSet { user_id: u64, client_id: u64, callback_uri: String },
     /// The clock stands this far ahead of the machine's.
     ClockAdvanced { offset_us: i64 },
+    /// Everything is as these events leave it, but for calls and clock.
+    Restored { events: Vec<Event> },
     /// A call was answered (or dropped).
     Called(Call),
 }
@@ -166,6 +169,7 @@ impl State {
             Event::RbitsMade(rbits) => self.keep_rbits(rbits),
             Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
             Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
+            Event::Restored { events } => self.restore(events),
             Event::Called(call) => self.calls.push(call),
             about_grants @ (Event::Approved { .. }
             | Event::ApprovalWithdrawn { .. }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, Method};
 
+use super::control::Snapshots;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
@@ -29,6 +30,8 @@ pub(super) struct Request {
 pub(super) enum Media {
     Json,
     Html,
+    /// One JSON object a line.
+    JsonLines,
 }
 
 /// An answer before it is HTTP.
@@ -84,6 +87,9 @@ pub(super) struct World {
     pub(super) journal: Journal,
     pub(super) faults: Faults,
     pub(super) settings: Settings,
+    /// What `DELETE /control/settings` goes back to.
+    pub(super) settings_at_start: Settings,
+    pub(super) snapshots: Snapshots,
 }
 
 impl World {

@@ -20,7 +20,7 @@ use super::hash::prefix;
 use super::protocol::{ApiError, BODY_MAX, VERSION_DEFAULT};
 use super::state::{Call, Event};
 use super::world::{Core, Facts, Media, Outcome, Reply, Request, World};
-use super::{api, confirmation, control, pages};
+use super::{api, control, pages};
 use crate::domain::ambient::Clock as _;
 
 /// Longest path that the call log keeps; our longest own path has 20 characters.
@@ -105,7 +105,7 @@ async fn handle(core: Arc<Core>, request: hyper::Request<Incoming>) -> Result<Re
         let reply = blocking(move || control::answer(&core, &request, &rest)).await?;
         return Ok(response(reply));
     }
-    if !request.call.starts_with("/v2/") {
+    if !request.call.starts_with("/v2/") && !pages::is_outside(&request.call) {
         return Ok(response(Reply::page(404, "There is nothing here. The WePay sandbox answers below /v2/.")));
     }
     request.call = call_name(&request.call);
@@ -154,11 +154,8 @@ fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
         return unwritten(&error);
     }
     let context = core.context(&world);
-    let Outcome { mut reply, mut facts, mut events } = match request.call.as_str() {
-        pages::CALL => pages::answer(&context, request),
-        confirmation::CALL => pages::confirmation::answer(&context, request),
-        _ => api::answer(&context, request),
-    };
+    let Outcome { mut reply, mut facts, mut events } =
+        pages::answer(&context, request).unwrap_or_else(|| api::answer(&context, request));
     if let Some(effect) = effect {
         effect.spoil(request, context.now, &mut reply, &mut facts, &mut events);
     }

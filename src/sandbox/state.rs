@@ -310,6 +310,11 @@ impl State {
         self.approvals.contains(&(user_id, client_id))
     }
 
+    /// The apps to whose access the user has consented.
+    pub(super) fn approved_apps(&self, user_id: u64) -> impl Iterator<Item = u64> {
+        self.approvals.range((user_id, u64::MIN)..=(user_id, u64::MAX)).map(|(_, client_id)| *client_id)
+    }
+
     /// Where a user goes after confirming.
     pub(super) fn after_confirmation(&self, user_id: u64, client_id: u64) -> Option<&String> {
         self.registrations.get(&(user_id, client_id)).and_then(Option::as_ref)

@@ -12,6 +12,8 @@ mod confirmation;
 mod control;
 mod environment;
 mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod journal;
 mod pages;

@@ -94,7 +94,7 @@ struct Session {
 }
 
 /// Everything the provider knows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct State {
     apps: BTreeMap<u64, App>,
     first_app: Option<u64>,

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::faults::{Plan, call_name};
+use super::state::CallPath;
 use super::world::{Core, Media, Reply, Request, World};
 use crate::domain::ambient::Clock as _;
 
@@ -87,14 +88,14 @@ fn calls(world: &World, query: &str) -> Result<Value, Refusal> {
     let mut after = 0_u64;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
-            "path" => path = Some(format!("/v2{}", call_name(&value))),
+            "path" => path = Some(CallPath::of(&call_name(&value))),
             "after" => after = value.parse().map_err(|_| (400, "after must be a number".to_owned()))?,
             other => return Err((400, format!("there is no filter {other}"))),
         }
     }
-    let is_wanted = |path: &Option<String>, called: &str| path.as_ref().is_none_or(|path| path == called);
-    let calls = world.state.calls().iter().filter(|call| call.seq > after && is_wanted(&path, &call.path));
-    Ok(json!({ "calls": calls.collect::<Vec<_>>() }))
+    let is_wanted = |called: &CallPath| path.as_ref().is_none_or(|path| path == called);
+    let calls = world.state.calls().filter(|call| call.seq > after && is_wanted(&call.path));
+    Ok(json!({ "calls": calls.collect::<Vec<_>>(), "dropped": world.state.calls_dropped() }))
 }
 
 fn advance(core: &Core, wish: &Advance) -> Result<Value, Refusal> {

@@ -156,6 +156,11 @@ impl Faults {
         fault.effect.clone()
     }
 
+    /// Whether there is none, spent ones included.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     /// All faults with their counts.
     pub(super) fn list(&self) -> Vec<&Fault> {
         self.by_id.values().collect()

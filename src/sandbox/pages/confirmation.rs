@@ -46,7 +46,7 @@ pub(in crate::sandbox) fn answer(context: &Context<'_>, request: &Request) -> Ou
 /// The mail whose link this is, and to whom it went.
 fn opened<'a>(context: &Context<'a>, request: &Request) -> Option<(&'a Mail, &'a User)> {
     let mail_id: u64 = parameter(&request.query, "mail")?.parse().ok()?;
-    let mail = context.state.mails().iter().find(|mail| mail.mail_id == mail_id)?;
+    let mail = context.state.mail(mail_id)?;
     let app = context.state.app(mail.client_id)?;
     if parameter(&request.query, "key")? != key(app, mail) {
         return None;

@@ -4,6 +4,7 @@ mod accounts;
 mod confirmation;
 mod faulty;
 mod journey;
+mod pages;
 mod registration;
 mod restart;
 mod support;

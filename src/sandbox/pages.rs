@@ -20,22 +20,32 @@ use super::state::App;
 use super::world::{Context, Media, Outcome, Reply, Request};
 
 pub(super) use self::people::new_user;
+pub(super) use self::visit::parameter;
 
 /// The refusal of a link that was not made for this, whatever is wrong with it.
 const UNUSABLE: &str = "This link cannot be used";
 
 /// Answers a request if it is for a page.
 pub(super) fn answer(context: &Context<'_>, request: &Request) -> Option<Outcome> {
-    let page: fn(&mut Visit<'_>) -> Reply = match request.call.as_str() {
+    let page = page_of(&request.call)?;
+    let mut visit = Visit::new(context, request);
+    let reply = page(&mut visit);
+    Some(visit.over(reply))
+}
+
+/// Whether a call's name is that of a page.
+pub(super) fn is_page(call: &str) -> bool {
+    page_of(call).is_some()
+}
+
+fn page_of(call: &str) -> Option<fn(&mut Visit<'_>) -> Reply> {
+    Some(match call {
         authorize::CALL => authorize::answer,
         super::confirmation::CALL => confirmation::answer,
         settings::CALL => settings::answer,
         call if call.starts_with(account_update::BELOW) => account_update::answer,
         _ => return None,
-    };
-    let mut visit = Visit::new(context, request);
-    let reply = page(&mut visit);
-    Some(visit.over(reply))
+    })
 }
 
 /// Whether a path that is not below `/v2/` is nevertheless that of a page (the address of the account update page is recorded on

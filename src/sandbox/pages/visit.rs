@@ -147,6 +147,6 @@ impl Form {
 
 /// A parameter; the first of its name counts. A plus sign and `%20` are spaces, and what an app did not encode (`:`, `/`, `,`)
 /// stands for itself: WePay's Java and Ruby SDKs encode nothing.
-pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
+pub(in crate::sandbox) fn parameter(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }

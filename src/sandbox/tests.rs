@@ -5,6 +5,7 @@ mod confirmation;
 mod corpus;
 mod faulty;
 mod journey;
+mod pages;
 mod registration;
 mod restart;
 mod support;

@@ -2,8 +2,11 @@
 
 mod accounts;
 mod confirmation;
+mod control;
 mod faulty;
 mod journey;
+mod rbits;
 mod registration;
 mod restart;
+mod snapshots;
 mod support;

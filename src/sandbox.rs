@@ -12,6 +12,8 @@ mod confirmation;
 mod control;
 mod environment;
 mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod journal;
 mod pages;
@@ -33,9 +35,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use self::control::Snapshots;
 pub use self::environment::Environment;
-use self::faults::Faults;
 use self::journal::{Journal, JournalError};
 use self::server::Server;
 use self::settings::Settings;
@@ -223,14 +223,7 @@ fn open_world(options: &Options) -> Result<World, Error> {
         Some(dir) => Journal::open(dir)?,
         None => (Journal::in_memory(), Vec::new()),
     };
-    let mut world = World {
-        state: State::default(),
-        journal,
-        faults: Faults::default(),
-        settings: settings.clone(),
-        settings_at_start: settings,
-        snapshots: Snapshots::default(),
-    };
+    let mut world = World::new(State::default(), journal, settings);
     for event in events {
         world.state.apply(event);
     }

@@ -16,7 +16,7 @@ use super::protocol::ApiError;
 use super::settings::Settings;
 use super::state::State;
 use super::world::Request;
-use super::{api, confirmation, pages};
+use super::{api, pages};
 
 /// Longest scripted delay: ten minutes, longer than any deadline a client has.
 const DELAY_MS_MAX: u64 = 600_000;
@@ -213,7 +213,7 @@ pub(super) struct Fault {
 impl Fault {
     fn matches(&self, call: &str, who: Who) -> bool {
         let plan = &self.plan;
-        let is_path = plan.path == call || (plan.path == "*" && (plan.kind != Kind::Throttle || !is_page(call)));
+        let is_path = plan.path == call || (plan.path == "*" && (plan.kind != Kind::Throttle || !pages::is_page(call)));
         is_path
             && (plan.user_id.is_none() || plan.user_id == who.user_id)
             && (plan.client_id.is_none() || plan.client_id == who.client_id)
@@ -286,11 +286,6 @@ pub(super) fn call_name(path: &str) -> String {
     path.strip_suffix('/').unwrap_or(path).to_owned()
 }
 
-/// Whether a call is one of the pages for people.
-fn is_page(call: &str) -> bool {
-    call == pages::CALL || call == confirmation::CALL
-}
-
 /// A number below 100 that follows from the seed and the number of the call alone.
 fn percent_of(seed: u64, number: u64) -> u8 {
     let digits = labelled("fault", &[&seed.to_string(), &number.to_string()]);
@@ -301,10 +296,10 @@ fn percent_of(seed: u64, number: u64) -> u8 {
 /// What is wrong with a plan.
 fn check(plan: &Plan) -> Result<(), String> {
     let kind = plan.kind;
-    if plan.path != "*" && !is_page(&plan.path) && !api::is_known(&plan.path) {
+    if plan.path != "*" && !pages::is_page(&plan.path) && !api::is_known(&plan.path) {
         return Err(format!("there is no call or page {}", plan.path));
     }
-    if kind == Kind::Throttle && is_page(&plan.path) {
+    if kind == Kind::Throttle && pages::is_page(&plan.path) {
         return Err("pages are never throttled".to_owned());
     }
     if plan.times == 0 {

@@ -20,7 +20,7 @@ use super::hash::prefix;
 use super::protocol::{ApiError, BODY_MAX, VERSION_DEFAULT};
 use super::state::{Call, Event};
 use super::world::{Core, Facts, Media, Outcome, Reply, Request, World};
-use super::{api, confirmation, control, pages};
+use super::{api, control, pages};
 use crate::domain::ambient::Clock as _;
 
 /// Longest path that the call log keeps; our longest own path has 20 characters.
@@ -81,7 +81,7 @@ async fn serve(stream: TcpStream, core: Arc<Core>, stop: CancellationToken, task
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (core, stop, tasks) = (core.clone(), stop.clone(), tasks.clone());
         async move {
-            let work = handle(core, request);
+            let work = handle(core, request.map(Body::new));
             let task = tasks.spawn(async move { stop.run_until_cancelled(work).await });
             task.await.ok().flatten().unwrap_or(Err(Dropped))
         }
@@ -90,11 +90,12 @@ async fn serve(stream: TcpStream, core: Arc<Core>, stop: CancellationToken, task
     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
-async fn handle(core: Arc<Core>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Dropped> {
+/// Answers one request, however it came here; an error is a connection that ends without an answer.
+pub(super) async fn handle(core: Arc<Core>, request: hyper::Request<Body>) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let body_max = if path.starts_with("/control/") { control::BODY_MAX } else { BODY_MAX };
-    let Ok(body) = to_bytes(Body::new(body), body_max).await else {
+    let Ok(body) = to_bytes(body, body_max).await else {
         let error = ApiError { status: 413, ..ApiError::unparsable() };
         return Ok(response(api::error_reply(&error, VERSION_DEFAULT)));
     };
@@ -105,7 +106,7 @@ async fn handle(core: Arc<Core>, request: hyper::Request<Incoming>) -> Result<Re
         let reply = blocking(move || control::answer(&core, &request, &rest)).await?;
         return Ok(response(reply));
     }
-    if !request.call.starts_with("/v2/") {
+    if !request.call.starts_with("/v2/") && !pages::is_outside(&request.call) {
         return Ok(response(Reply::page(404, "There is nothing here. The WePay sandbox answers below /v2/.")));
     }
     request.call = call_name(&request.call);
@@ -154,11 +155,8 @@ fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
         return unwritten(&error);
     }
     let context = core.context(&world);
-    let Outcome { mut reply, mut facts, mut events } = match request.call.as_str() {
-        pages::CALL => pages::answer(&context, request),
-        confirmation::CALL => pages::confirmation::answer(&context, request),
-        _ => api::answer(&context, request),
-    };
+    let Outcome { mut reply, mut facts, mut events } =
+        pages::answer(&context, request).unwrap_or_else(|| api::answer(&context, request));
     if let Some(effect) = effect {
         effect.spoil(request, context.now, &mut reply, &mut facts, &mut events);
     }

@@ -94,7 +94,7 @@ struct Session {
 }
 
 /// Everything the provider knows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct State {
     apps: BTreeMap<u64, App>,
     first_app: Option<u64>,
@@ -308,6 +308,11 @@ impl State {
     /// Whether the user has consented to the app's access.
     pub(super) fn is_approved(&self, user_id: u64, client_id: u64) -> bool {
         self.approvals.contains(&(user_id, client_id))
+    }
+
+    /// The apps to whose access the user has consented.
+    pub(super) fn approved_apps(&self, user_id: u64) -> impl Iterator<Item = u64> {
+        self.approvals.range((user_id, u64::MIN)..=(user_id, u64::MAX)).map(|(_, client_id)| *client_id)
     }
 
     /// Where a user goes after confirming.

@@ -3,6 +3,7 @@
 mod accounts;
 mod confirmation;
 mod control;
+mod corpus;
 mod faulty;
 mod journey;
 mod rbits;

@@ -93,6 +93,18 @@ pub(super) struct World {
 }
 
 impl World {
+    /// A world as it starts: no fault, no snapshot.
+    pub(super) fn new(state: State, journal: Journal, settings: Settings) -> Self {
+        Self {
+            state,
+            journal,
+            faults: Faults::default(),
+            settings_at_start: settings.clone(),
+            settings,
+            snapshots: Snapshots::default(),
+        }
+    }
+
     /// Journals the events as one step, then applies them. After an error nothing has happened.
     pub(super) fn commit(&mut self, events: Vec<Event>) -> io::Result<()> {
         let changes_something = events.iter().any(|event| !matches!(event, Event::Called(_)));

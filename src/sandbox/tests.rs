@@ -2,10 +2,13 @@
 
 mod accounts;
 mod confirmation;
+mod control;
 mod corpus;
 mod faulty;
 mod journey;
 mod pages;
+mod rbits;
 mod registration;
 mod restart;
+mod snapshots;
 mod support;

@@ -32,7 +32,7 @@ pub struct Broken(String);
 /// What an answer breaks.
 pub fn request(input: &[u8]) -> Result<(), Broken> {
     let stage = Stage::new()?;
-    let mut judge = Judge::new(&stage);
+    let mut judge = Judge::new(&stage)?;
     for part in split(input, SEPARATOR.as_bytes()).into_iter().take(REQUESTS_MAX) {
         let Some(asked) = Asked::read(part).filter(Asked::is_playable) else { continue };
         let answer = stage.answer(&asked)?;
@@ -48,7 +48,7 @@ pub fn request(input: &[u8]) -> Result<(), Broken> {
 /// What an answer breaks.
 pub fn authorize(input: &[u8]) -> Result<(), Broken> {
     let stage = Stage::new()?;
-    let mut judge = Judge::new(&stage);
+    let mut judge = Judge::new(&stage)?;
     let mut lines = split(input, b"\n").into_iter();
     let target = [b"/v2/oauth2/authorize?", lines.next().unwrap_or_default()].concat();
     let Ok(target) = Uri::try_from(target) else { return Ok(()) };
@@ -110,7 +110,9 @@ mod tests {
 
     #[test]
     fn any_bytes_are_an_input() {
-        for input in [&b""[..], b"\n", b"\xff\xfe", b"GET", b"GET /v2/user\n\xff: \xff\n\n\xff", b"x y z\n---\n\n\n---\n"] {
+        for input in
+            [&b""[..], b"\n", b"\xff\xfe", b"GET", b"GET /v2/user\n\xff: \xff\n\n\xff", b"x y z\n---\n\n\n---\n"]
+        {
             request(input).unwrap();
             authorize(input).unwrap();
         }

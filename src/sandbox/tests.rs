@@ -3,6 +3,7 @@
 mod accounts;
 mod confirmation;
 mod corpus;
+mod faithfulness;
 mod faulty;
 mod journey;
 mod registration;

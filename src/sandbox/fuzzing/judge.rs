@@ -26,35 +26,37 @@ const ERROR_KEYS: [&str; 5] = ["error", "error_code", "error_description", "deta
 /// Follows the requests of an input.
 pub(super) struct Judge {
     /// What the provider knew after the last answer.
-    known: Option<Value>,
+    known: Value,
     /// A fault, a setting or the clock was touched: statuses may be any, and a refusal may come with a change.
     is_meddled: bool,
 }
 
 impl Judge {
     /// Looks at the world as it is before the first request.
-    pub(super) fn new(stage: &Stage) -> Self {
-        Self { known: stage.known().ok(), is_meddled: false }
+    pub(super) fn new(stage: &Stage) -> Result<Self, Broken> {
+        Ok(Self { known: stage.known()?, is_meddled: false })
     }
 
     /// Takes in an answer; none is a connection that was dropped.
     pub(super) fn answered(&mut self, stage: &Stage, asked: &Asked, answer: Option<&Answer>) -> Result<(), Broken> {
         self.is_meddled |= asked.is_control() && asked.method != "GET";
         let Some(answer) = answer else {
+            self.known = stage.known()?;
             return if self.is_meddled { Ok(()) } else { Err(broken(asked, None, "the connection was dropped")) };
         };
+        let known = stage.known()?;
+        let has_changed = std::mem::replace(&mut self.known, known) != self.known;
         let judged = if asked.is_control() {
             control(answer)
         } else if answer.media().starts_with("text/html") {
             page(answer, self.is_meddled)
         } else {
-            self.call(stage, asked, answer)
+            self.call(asked, answer, has_changed)
         };
-        self.known = stage.known().ok();
         judged.map_err(|problem| broken(asked, Some(answer), &problem))
     }
 
-    fn call(&self, stage: &Stage, asked: &Asked, answer: &Answer) -> Result<(), String> {
+    fn call(&self, asked: &Asked, answer: &Answer, has_changed: bool) -> Result<(), String> {
         if self.is_meddled && json(answer).is_err() {
             return Ok(());
         }
@@ -66,10 +68,14 @@ impl Judge {
             return Err("JSON is called something else".to_owned());
         }
         if answer.status == 200 {
-            return if body.get("error_code").is_some() { Err("success with an error code".to_owned()) } else { Ok(()) };
+            return if body.get("error_code").is_some() {
+                Err("success with an error code".to_owned())
+            } else {
+                Ok(())
+            };
         }
         envelope(body.as_object().ok_or("an error is an object")?)?;
-        if asked.is_api() && !self.is_meddled && self.known != stage.known().ok() {
+        if asked.is_api() && !self.is_meddled && has_changed {
             return Err("a refused call changed something".to_owned());
         }
         Ok(())
@@ -171,10 +177,14 @@ mod tests {
 
     #[test]
     fn redirects_lead_home() {
-        for ours in ["/v2/oauth2/authorize?x", "http://localhost:1/", "http://a.localhost/", "http://127.0.0.9/cb?code=1"] {
+        for ours in
+            ["/v2/oauth2/authorize?x", "http://localhost:1/", "http://a.localhost/", "http://127.0.0.9/cb?code=1"]
+        {
             assert!(is_ours(ours), "{ours}");
         }
-        for foreign in ["//evil.example/", "https://evil.example/", "javascript:alert(1)", "https://localhost.example/", ""] {
+        for foreign in
+            ["//evil.example/", "https://evil.example/", "javascript:alert(1)", "https://localhost.example/", ""]
+        {
             assert!(!is_ours(foreign), "{foreign}");
         }
     }

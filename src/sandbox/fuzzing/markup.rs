@@ -72,8 +72,12 @@ mod tests {
 
     #[test]
     fn what_no_template_says_is_found() {
-        let page = |inside: &str| format!("<!doctype html>\n<html lang=\"en\"><style>a > b {{}}</style><p>{inside}</p></html>");
-        for good in ["a &lt;b&gt; &#34;", "<input type=\"text\" value=\"&#34;&#39;\" required>", "<br/>", "<!-- note -->"] {
+        let page = |inside: &str| {
+            format!("<!doctype html>\n<html lang=\"en\"><style>a > b {{}}</style><p>{inside}</p></html>")
+        };
+        for good in
+            ["a &lt;b&gt; &#34;", "<input type=\"text\" value=\"&#34;&#39;\" required>", "<br/>", "<!-- note -->"]
+        {
             assert_eq!(check(&page(good)), Ok(()), "{good}");
         }
         for bad in [

@@ -115,7 +115,8 @@ impl Asked {
     /// Whether it is neither slow by its own wish nor for another host: those hold a fuzzer up and find nothing.
     pub(super) fn is_playable(&self) -> bool {
         let waits = || {
-            let kind = serde_json::from_slice::<Value>(&self.body).ok().and_then(|plan| Some(plan.get("kind")?.to_string()));
+            let kind =
+                serde_json::from_slice::<Value>(&self.body).ok().and_then(|plan| Some(plan.get("kind")?.to_string()));
             kind.is_some_and(|kind| kind.contains("delay") || kind.contains("drip"))
         };
         !(self.target.path().starts_with("/control/faults") && waits())
@@ -252,16 +253,17 @@ fn made() -> Result<State, Broken> {
         state.apply(Event::UserMade(user));
     }
     let user_id = |email: &str| state.user_by_email(email).map_or(0, |user| user.user_id);
-    let (owner, ada, bob, cyd) =
-        (user_id("owner@platform.example"), user_id("ada@shop.example"), user_id("bob@shop.example"), user_id("cyd@shop.example"));
+    let (owner, ada, bob, cyd) = (
+        user_id("owner@platform.example"),
+        user_id("ada@shop.example"),
+        user_id("bob@shop.example"),
+        user_id("cyd@shop.example"),
+    );
     let [first, second] = APPS;
     for ((client_id, secret), is_enabled) in [(first, true), (second, false)] {
         let enabled = PERMISSIONS.iter().filter(|_| is_enabled).map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        let app = App {
-            client_secret: secret.to_owned(),
-            permissions: enabled,
-            ..fresh_app(&entropy, client_id, owner)
-        };
+        let app =
+            App { client_secret: secret.to_owned(), permissions: enabled, ..fresh_app(&entropy, client_id, owner) };
         state.apply(Event::AppMade(app));
     }
     let (first, second) = (first.0, second.0);

@@ -1,0 +1,204 @@
+//! Holds `docs/sandbox.md` against the code: no row without a source, an implementation and a test that runs, and nothing
+//! that a client or a test can reach without its place in the document.
+
+mod surface;
+mod tree;
+
+use serde_json::{Value, json};
+
+use self::tree::Tree;
+
+const DOCUMENT: &str = "docs/sandbox.md";
+/// How sure a fact is; the document says what each means.
+const CONFIDENCES: [&str; 6] = ["doc", "sdk", "fixture", "mock", "seed", "inferred"];
+/// Columns of a table of facts, and of the table of deviations.
+const FACTS: [&str; 4] = ["fact", "source", "where", "test"];
+const DEVIATIONS: [&str; 4] = ["id", "deviation", "where", "test"];
+
+/// A row of a table, with the names of its columns.
+#[derive(Clone)]
+struct Row {
+    columns: Vec<String>,
+    cells: Vec<String>,
+}
+
+impl Row {
+    fn cell(&self, column: &str) -> &str {
+        self.columns.iter().position(|name| name == column).map_or("", |index| self.cells[index].as_str())
+    }
+
+    /// What stands in backticks in a cell.
+    fn spans(&self, column: &str) -> Vec<&str> {
+        self.cell(column).split('`').skip(1).step_by(2).collect()
+    }
+
+    fn is(&self, columns: &[&str]) -> bool {
+        self.columns == columns
+    }
+}
+
+/// Every row of every table.
+fn rows(text: &str) -> Vec<Row> {
+    let cells = |line: &str| -> Vec<String> {
+        let line = line.trim().trim_start_matches('|').trim_end_matches('|');
+        line.split(" | ").map(|cell| cell.trim().to_owned()).collect()
+    };
+    let (mut rows, mut columns, mut last) = (Vec::new(), Vec::new(), "");
+    for line in text.lines() {
+        if line.starts_with("|---") {
+            columns = cells(last);
+        } else if !line.starts_with('|') {
+            columns.clear();
+        } else if !columns.is_empty() {
+            rows.push(Row { columns: columns.clone(), cells: cells(line) });
+        }
+        last = line;
+    }
+    rows
+}
+
+/// What is wrong with a row of facts or deviations.
+fn faults(row: &Row, tree: &Tree) -> Vec<String> {
+    let named = row.cells.first().cloned().unwrap_or_default();
+    if row.cells.len() != row.columns.len() {
+        return vec![format!("{named}: {} cells", row.cells.len())];
+    }
+    let mut faults = Vec::new();
+    if row.is(&FACTS) && !row.cell("source").split("; ").all(has_confidence) {
+        faults.push(format!("source: {}", row.cell("source")));
+    }
+    let (places, tests) = (row.spans("where"), row.spans("test"));
+    faults.extend(places.iter().filter(|place| !tree.has_item(place)).map(|place| format!("no item {place}")));
+    faults.extend(tests.iter().filter(|test| !tree.has_test(test)).map(|test| format!("no test {test}")));
+    if places.is_empty() || tests.is_empty() || named.is_empty() {
+        faults.push("an empty cell".to_owned());
+    }
+    faults.into_iter().map(|fault| format!("{named}: {fault}")).collect()
+}
+
+/// `word: source`; what is inferred needs no more words.
+fn has_confidence(source: &str) -> bool {
+    let (word, source) = source.split_once(": ").unwrap_or((source, ""));
+    CONFIDENCES.contains(&word) && (word == "inferred" || !source.is_empty())
+}
+
+/// Whether the document names something in backticks, alone or as the beginning of a request with a query or a body.
+fn names(text: &str, wanted: &str) -> bool {
+    text.split('`').skip(1).step_by(2).any(|span| {
+        let rest = span.strip_prefix("/v2").filter(|_| !wanted.starts_with("/v2")).unwrap_or(span).strip_prefix(wanted);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['?', ' ']))
+    })
+}
+
+#[test]
+fn every_row_has_a_source_an_implementation_and_a_test_that_runs() {
+    let tree = Tree::of_this_crate();
+    let text = tree.text(DOCUMENT).unwrap();
+    let rows = rows(&text);
+    let facts = rows.iter().filter(|row| row.is(&FACTS)).count();
+    let deviations: Vec<_> = rows.iter().filter(|row| row.is(&DEVIATIONS)).collect();
+    assert!(facts > 80 && deviations.len() > 5, "{facts} facts, {} deviations", deviations.len());
+    for (number, deviation) in deviations.iter().enumerate() {
+        assert_eq!(deviation.cell("id"), format!("D{}", number + 1));
+    }
+    let held = rows.iter().filter(|row| row.is(&FACTS) || row.is(&DEVIATIONS));
+    let faults: Vec<_> = held.flat_map(|row| faults(row, &tree)).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn nothing_can_be_reached_that_the_document_does_not_name() {
+    let tree = Tree::of_this_crate();
+    let text = tree.text(DOCUMENT).unwrap();
+    let routes = surface::routes(&tree);
+    let plain: Vec<_> = [surface::calls(&tree), surface::settings(), surface::kinds()].concat();
+    assert!(plain.len() > 35 && routes.len() > 15, "{plain:?} {routes:?}");
+    let unnamed: Vec<_> = plain.iter().chain(&routes).filter(|wanted| !names(&text, wanted)).collect();
+    assert!(unnamed.is_empty(), "{unnamed:#?}");
+    let rows = rows(&text);
+    let places: Vec<_> = rows.iter().filter(|row| row.is(&FACTS)).flat_map(|row| row.spans("where")).collect();
+    let errors = surface::errors(&tree);
+    assert!(errors.len() > 20, "{errors:?}");
+    let unnamed: Vec<_> = errors.iter().filter(|error| !places.iter().any(|place| place == error)).collect();
+    assert!(unnamed.is_empty(), "{unnamed:#?}");
+}
+
+/// A fact belongs to one row: the next one would contradict it one day.
+#[test]
+fn no_fact_stands_twice() {
+    let text = Tree::of_this_crate().text(DOCUMENT).unwrap();
+    let mut facts: Vec<_> =
+        rows(&text).iter().filter(|row| row.is(&FACTS)).map(|row| row.cell("fact").to_owned()).collect();
+    facts.sort_unstable();
+    let doubled: Vec<_> = facts.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+    assert!(doubled.is_empty(), "{doubled:?}");
+}
+
+#[test]
+fn a_row_that_does_not_hold_is_found() {
+    let tree = Tree::of_this_crate();
+    let header = "| fact | source | where | test |\n|---|---|---|---|\n";
+    let good =
+        "| f | doc: a page; inferred | `api/tokens.rs::exchange` | `tests::faithfulness::no_fact_stands_twice` |";
+    let faults_of = |line: &str| -> Vec<String> {
+        let rows = rows(&format!("{header}{line}\n"));
+        assert_eq!(rows.len(), 1, "{line}");
+        rows.iter().flat_map(|row| faults(row, &tree)).collect()
+    };
+    assert_eq!(faults_of(good), Vec::<String>::new());
+    for (from, to) in [
+        ("doc: a page; inferred", "a page"),
+        ("doc: a page; inferred", ""),
+        ("doc: a page; inferred", "doc: a page; hearsay: another"),
+        ("doc: a page; inferred", "doc"),
+        ("tokens.rs", "tokenz.rs"),
+        ("::exchange`", "::exchang`"),
+        ("::exchange`", "`"),
+        ("`api/tokens.rs::exchange`", "api/tokens.rs"),
+        ("`tests::faithfulness::no_fact_stands_twice`", "by hand"),
+        ("no_fact_stands_twice", "no_fact_stands_thrice"),
+        // A function that is no test, and a module that no other declares.
+        ("no_fact_stands_twice", "has_confidence"),
+        ("tests::faithfulness::no", "tests::faithful::no"),
+        ("tests::faithfulness::no", "tests::no"),
+        (" | `api", " `api"),
+        ("| f |", "|  |"),
+    ] {
+        let bad = good.replace(from, to);
+        assert_ne!(bad, good);
+        assert!(!faults_of(&bad).is_empty(), "{bad}");
+    }
+}
+
+#[test]
+fn what_is_not_named_is_missed() {
+    let text = "`GET /control/calls?path=P` and `/v2/user/modify`, `lose_before`, `POST /control/users` `{\"email\"}`";
+    for named in ["GET /control/calls", "/user/modify", "lose_before", "POST /control/users"] {
+        assert!(names(text, named), "{named}");
+    }
+    for missing in ["GET /control/call", "/user", "/modify", "lose", "POST /control/users/ID/confirm", "and"] {
+        assert!(!names(text, missing), "{missing}");
+    }
+}
+
+#[test]
+fn what_can_be_reached_is_found_in_the_code() {
+    let tree = Tree::of_this_crate();
+    let has = |found: &[String], wanted: &str| assert!(found.iter().any(|name| name == wanted), "{wanted}: {found:?}");
+    for call in ["/account/create", "/oauth2/token", "/user", "/user/register"] {
+        has(&surface::calls(&tree), call);
+    }
+    for route in ["GET /control/calls", "DELETE /control/faults", "POST /control/users/ID/confirm"] {
+        has(&surface::routes(&tree), route);
+    }
+    has(&surface::settings(), "lax_redirects");
+    has(&surface::settings(), "codes.reused_code");
+    has(&surface::kinds(), "lose_before");
+    has(&surface::errors(&tree), "protocol.rs::unknown_call");
+    let sample =
+        r#"match x { ("POST", ["a", id, act @ ("b" | "c")]) => 1, ("GET", ["d", _]) => 2, ("PUT", "e") => 3 }"#;
+    let wanted = ["POST /control/a/ID/b", "POST /control/a/ID/c", "GET /control/d/ID", "PUT /control/own/ID/e"];
+    assert_eq!(surface::routes_in(sample, "own"), wanted);
+    assert_eq!(surface::keys(&json!({"a": 1, "b": {"c": 2, "d": {}}})), ["a", "b.c", "b.d"]);
+    assert_eq!(surface::keys(&Value::Null), Vec::<String>::new());
+}

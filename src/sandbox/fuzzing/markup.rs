@@ -8,7 +8,7 @@ const TAGS: &str = "!doctype html head meta title style body header main footer 
 /// Attributes that the templates use.
 const ATTRIBUTES: &str = "html lang charset name content class id for type value action method autocomplete required checked selected disabled \
                           href rel role tabindex scope placeholder maxlength minlength pattern inputmode autofocus hidden title target novalidate \
-                          viewbox width height d fill stroke colspan rowspan multiple readonly min max step cite datetime dir";
+                          viewbox width height d fill stroke colspan rowspan multiple readonly min max step cite datetime dir focusable opacity";
 
 /// What is not as a template writes it.
 pub(super) fn check(page: &str) -> Result<(), String> {

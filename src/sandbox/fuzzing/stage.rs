@@ -14,7 +14,6 @@ use tokio::runtime::{Builder, Runtime};
 use super::{Broken, contains, split};
 use crate::domain::ambient::{AdjustableClock, Entropy, Timestamp};
 use crate::sandbox::environment::Environment;
-use crate::sandbox::faults::Faults;
 use crate::sandbox::hash::{Password, sha256};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::protocol::{PERMISSIONS, SCOPES, SCOPES_CURRENT};
@@ -191,7 +190,7 @@ impl Stage {
     fn with(state: State) -> Self {
         let clock = Arc::new(AdjustableClock::stopped_at(Timestamp::from_unix_seconds(NOW_S)));
         let settings = Settings::new(true, false, Throttle::Off);
-        let world = World { state, journal: Journal::in_memory(), faults: Faults::default(), settings };
+        let world = World::new(state, Journal::in_memory(), settings);
         let entropy = Arc::new(Repeating::default());
         Self { core: Core::new(clock, entropy, 1, Environment::Stage, UI.to_owned(), world) }
     }

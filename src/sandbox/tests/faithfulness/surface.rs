@@ -54,18 +54,19 @@ pub(super) fn errors(tree: &Tree) -> Vec<String> {
     errors
 }
 
-/// Every route of the control API, as `METHOD /control/…/ID`.
+/// Every route of the control API, as `METHOD /control/…/ID`. What a module matches on alone stands below its collection.
 pub(super) fn routes(tree: &Tree) -> Vec<String> {
     let mut routes = routes_in(&tree.text("src/sandbox/control.rs").unwrap(), "");
     for (path, text) in tree.sources("control") {
-        let collection = path.trim_start_matches("control/").trim_end_matches(".rs");
-        routes.extend(routes_in(&text, collection));
+        let module = path.trim_start_matches("control/").trim_end_matches(".rs").trim_end_matches('s');
+        routes.extend(routes_in(&text, &format!("/{module}s")));
     }
     routes
 }
 
-/// The routes that a text matches on: `("METHOD", [segments])`, or `("METHOD", "act")` for an object of a collection.
-pub(super) fn routes_in(text: &str, collection: &str) -> Vec<String> {
+/// The routes that a text matches on: `("METHOD", [segments])` below a collection, or `("METHOD", "act")` for one of its
+/// objects.
+pub(super) fn routes_in(text: &str, below: &str) -> Vec<String> {
     let mut routes = Vec::new();
     for method in ["GET", "POST", "DELETE", "PUT"] {
         for (at, head) in text.match_indices(&format!("(\"{method}\", ")) {
@@ -74,10 +75,10 @@ pub(super) fn routes_in(text: &str, collection: &str) -> Vec<String> {
                 Some(pattern) => expanded(pattern.split_once("])").map_or("", |(pattern, _)| pattern)),
                 None => {
                     let act = rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-                    act.into_iter().map(|(act, _)| format!("/{collection}/ID/{act}")).collect()
+                    act.into_iter().map(|(act, _)| format!("/ID/{act}")).collect()
                 }
             };
-            routes.extend(paths.into_iter().map(|path| (at, format!("{method} /control{path}"))));
+            routes.extend(paths.into_iter().map(|path| (at, format!("{method} /control{below}{path}"))));
         }
     }
     routes.sort_unstable();
@@ -87,7 +88,7 @@ pub(super) fn routes_in(text: &str, collection: &str) -> Vec<String> {
 /// The paths that a pattern of segments matches; what is bound by name is `ID`.
 fn expanded(pattern: &str) -> Vec<String> {
     let mut paths = vec![String::new()];
-    for segment in pattern.split(", ") {
+    for segment in pattern.split(", ").filter(|segment| !segment.is_empty()) {
         let literals: Vec<&str> = segment.split('"').skip(1).step_by(2).collect();
         let literals = if literals.is_empty() { vec!["ID"] } else { literals };
         paths = paths.iter().flat_map(|path| literals.iter().map(move |next| format!("{path}/{next}"))).collect();

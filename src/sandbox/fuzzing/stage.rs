@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{Broken, split};
 use crate::domain::ambient::{AdjustableClock, Entropy, Timestamp};
 use crate::sandbox::environment::Environment;
+use crate::sandbox::faults::call_name;
 use crate::sandbox::hash::{Password, sha256};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::protocol::{PERMISSIONS, SCOPES, SCOPES_CURRENT};

@@ -38,7 +38,7 @@ pub(super) fn kinds() -> Vec<String> {
     refusal.split('`').skip(3).step_by(2).map(str::to_owned).collect()
 }
 
-/// Every constructor of an API error, as `path::name`.
+/// Every constructor of an API error, as `path::name`: those of all calls, and those of one.
 pub(super) fn errors(tree: &Tree) -> Vec<String> {
     let mut sources = tree.sources("protocol");
     sources.push(("protocol.rs".to_owned(), tree.text("src/sandbox/protocol.rs").unwrap()));
@@ -50,6 +50,11 @@ pub(super) fn errors(tree: &Tree) -> Vec<String> {
             let names = made.filter_map(|line| line.split_once("fn ")?.1.split_once(['(', '<']));
             errors.extend(names.map(|(name, _)| format!("{path}::{name}")));
         }
+    }
+    for (path, text) in tree.sources("api") {
+        let made = text.lines().filter(|line| line.starts_with("fn ") && line.ends_with(" -> ApiError {"));
+        let names = made.filter_map(|line| line.strip_prefix("fn ")?.split_once(['(', '<']));
+        errors.extend(names.map(|(name, _)| format!("{path}::{name}")));
     }
     errors
 }

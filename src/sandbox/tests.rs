@@ -6,6 +6,7 @@ mod corpus;
 mod faithfulness;
 mod faulty;
 mod journey;
+mod pages;
 mod registration;
 mod restart;
 mod support;

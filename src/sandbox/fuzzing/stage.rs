@@ -199,7 +199,7 @@ impl Stage {
     /// Sends a request the listener's way; none when the connection would have been dropped.
     pub(super) fn answer(&self, asked: &Asked) -> Result<Option<Answer>, Broken> {
         let work = async {
-            let response = server::handle(self.core.clone(), asked.request()).await.ok()?;
+            let response = server::answer::answer(self.core.clone(), false, asked.request()).await.ok()?;
             let (head, body) = response.into_parts();
             let body = to_bytes(body, ANSWER_MAX).await.ok()?.to_vec();
             Some(Answer { status: head.status.as_u16(), headers: head.headers, body })

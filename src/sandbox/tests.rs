@@ -4,6 +4,7 @@ mod accounts;
 mod confirmation;
 mod control;
 mod corpus;
+mod faithfulness;
 mod faulty;
 mod journey;
 mod pages;

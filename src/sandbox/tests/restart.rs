@@ -129,6 +129,16 @@ async fn a_journal_broken_in_the_middle_or_in_use_is_refused() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_written_is_an_error_and_did_not_happen() {
+    let world = World::start().await;
+    let (_, token) = world.register("ada@shop.example").await;
+    world.sandbox.core.lock().journal.close();
+    let answer = world.call(&token, "/account/create", json!({"name": "A", "description": "B"})).await;
+    assert_eq!(answer.refusal(), (500, "processing_error".to_owned(), 1008));
+    assert!(world.accounts().await.is_empty());
+}
+
+#[tokio::test]
 async fn an_advanced_clock_stands_ahead_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::with(options(Some(dir.path()))).await;

@@ -12,6 +12,8 @@ mod confirmation;
 mod control;
 mod environment;
 mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod journal;
 mod lifecycle;
@@ -23,6 +25,8 @@ mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod throttle;
+mod tls;
 mod world;
 
 use std::collections::BTreeSet;
@@ -35,7 +39,6 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 pub use self::environment::Environment;
-use self::faults::Faults;
 use self::journal::{Journal, JournalError};
 use self::server::Server;
 use self::settings::Settings;
@@ -44,6 +47,7 @@ use self::state::{
     Account, AccountState, App, AppState, Bank, Details, Event, Frequency, Settlement, Standing, State, Token,
     TokenKind, User, UserState,
 };
+use self::tls::TlsError;
 use self::world::{Core, World};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, SystemEntropy, random};
 
@@ -67,6 +71,10 @@ pub struct Options {
     pub environment: Environment,
     /// Whether and how calls are limited at the start: 30 in 10 seconds for each app.
     pub throttle: Throttle,
+    /// Settings of the control API that shall differ from those above, and from their defaults, from the start on.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Where certificate and key for TLS stand, or are made; none answers in clear.
+    pub tls_dir: Option<PathBuf>,
 }
 
 impl Options {
@@ -81,7 +89,9 @@ impl Options {
             token_revokes: true,
             register_revokes: false,
             environment: Environment::Stage,
-            throttle: Throttle::Off,
+            throttle: Throttle::Sliding,
+            settings: serde_json::Map::new(),
+            tls_dir: None,
         }
     }
 }
@@ -99,13 +109,16 @@ pub struct Endpoints {
     pub client_id: String,
     /// The app's secret: ten lower-case hexadecimal digits.
     pub client_secret: String,
+    /// With TLS: the certificate that a client must trust, as a file; none when it stands elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Endpoints {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { api, ui, control, client_id, client_secret: _ } = self;
+        let Self { api, ui, control, client_id, client_secret: _, ca } = self;
         let mut shown = formatter.debug_struct("Endpoints");
-        shown.field("api", api).field("ui", ui).field("control", control).field("client_id", client_id);
+        shown.field("api", api).field("ui", ui).field("control", control).field("client_id", client_id).field("ca", ca);
         shown.finish_non_exhaustive()
     }
 }
@@ -124,9 +137,29 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A setting that there is not, or a value that it cannot have.
+    #[error("the sandbox cannot be set like that: {0}")]
+    Setting(String),
     /// The journal cannot be read, written or locked, or is broken.
     #[error("the sandbox's journal cannot be used: {0}")]
     Journal(String),
+    /// The directory's state is that of the other environment: none of its tokens would be right here.
+    #[error("the sandbox in this directory plays {made}, not {asked}")]
+    Environment {
+        /// As what it was made.
+        made: &'static str,
+        /// As what it should be started.
+        asked: &'static str,
+    },
+    /// Certificate or key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error.to_string())
+    }
 }
 
 impl From<JournalError> for Error {
@@ -157,27 +190,31 @@ impl Sandbox {
         let listen = |source| Error::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
+        let tls = options.tls_dir.as_deref().map(tls::open).transpose()?;
         let world = open_world(&options)?;
         let app = world.state.first_app().cloned();
         let app = app.ok_or_else(|| Error::Journal("it names no app".to_owned()))?;
         let owner_account_id = owner_account(&world.state, &app);
         let owner_account_id = owner_account_id.ok_or_else(|| Error::Journal("its owner has no account".to_owned()))?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (acceptor, ca) = tls.map_or((None, None), |tls| (Some(tls.acceptor), tls.ca));
         let endpoints = Endpoints {
-            api: format!("http://{local_addr}/v2"),
-            ui: format!("http://{local_addr}/v2"),
-            control: format!("http://{local_addr}/control"),
+            api: format!("{scheme}://{local_addr}/v2"),
+            ui: format!("{scheme}://{local_addr}/v2"),
+            control: format!("{scheme}://{local_addr}/control"),
             client_id: app.client_id.to_string(),
             client_secret: app.client_secret.clone(),
+            ca,
         };
         let core = {
             let Options { clock, entropy, time_scale, environment, .. } = options;
             Core::new(clock, entropy, time_scale, environment, endpoints.ui.clone(), world)
         };
-        let server = Server::start(listener, core.clone());
+        let server = Server::start(listener, core.clone(), acceptor);
         Ok(Self {
             endpoints,
             local_addr,
-            owner_token: app_owner_token(options.environment, &app),
+            owner_token: app_owner_token(core.environment, &app),
             owner_account_id,
             core,
             server,
@@ -214,12 +251,13 @@ impl Sandbox {
 
 /// State and journal of a start: replayed, or made.
 fn open_world(options: &Options) -> Result<World, Error> {
+    let settings = Settings::new(options.token_revokes, options.register_revokes, options.throttle);
+    let settings = settings.changed(&options.settings).map_err(Error::Setting)?;
     let (journal, events) = match &options.dir {
         Some(dir) => Journal::open(dir)?,
         None => (Journal::in_memory(), Vec::new()),
     };
-    let settings = Settings::new(options.token_revokes, options.register_revokes, options.throttle);
-    let mut world = World { state: State::default(), journal, faults: Faults::default(), settings };
+    let mut world = World::new(State::default(), journal, settings);
     for event in events {
         world.state.apply(event);
     }
@@ -227,11 +265,8 @@ fn open_world(options: &Options) -> Result<World, Error> {
         let events = first_events(options, &world.state);
         world.commit(events).map_err(|error| Error::Journal(error.to_string()))?;
     }
-    // A journal from before there were accounts has the app alone.
-    if let Some(app) = world.state.first_app().filter(|app| owner_account(&world.state, app).is_none()) {
-        let account = first_account(options, &world.state, app);
-        let made = world.commit(vec![Event::AccountMade(Box::new(account))]);
-        made.map_err(|error| Error::Journal(error.to_string()))?;
+    if let Some(made) = world.state.environment().filter(|made| *made != options.environment) {
+        return Err(Error::Environment { made: made.as_str(), asked: options.environment.as_str() });
     }
     let offset = Duration::from_micros(u64::try_from(world.state.clock_offset_us()).unwrap_or(0));
     // A clock that outlived the sandbox (both in one test) already stands there.
@@ -242,7 +277,7 @@ fn open_world(options: &Options) -> Result<World, Error> {
     Ok(world)
 }
 
-/// The app, its owner and the owner's token, in one step.
+/// The app, its owner and the owner's token and account, in one step.
 fn first_events(options: &Options, state: &State) -> Vec<Event> {
     let entropy = options.entropy.as_ref();
     let owner = User {
@@ -264,7 +299,14 @@ fn first_events(options: &Options, state: &State) -> Vec<Event> {
         expires_at_us: None,
         revoked_at_us: None,
     };
-    vec![Event::UserMade(owner), Event::AppMade(app), Event::TokenIssued(token)]
+    let account = first_account(options, state, &app);
+    vec![
+        Event::Founded { environment: options.environment },
+        Event::UserMade(owner),
+        Event::AppMade(app),
+        Event::TokenIssued(token),
+        Event::AccountMade(Box::new(account)),
+    ]
 }
 
 /// The owner's payment account: an active one, as an app that went through WePay's approval has it.

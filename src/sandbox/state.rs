@@ -5,6 +5,9 @@
 //! before they come here; only the app's client secret stays readable, because it must be handed out again.
 
 mod account;
+mod call;
+mod history;
+mod index;
 mod rbit;
 mod records;
 
@@ -12,6 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use self::call::CallLog;
+use self::index::{Accounts, Mails};
+use super::environment::Environment;
 use super::hash::Password;
 use crate::domain::ambient::Timestamp;
 
@@ -19,8 +25,9 @@ pub(super) use account::{
     Account, AccountState, Bank, Cents, Change, Details, DisabledReason, Frequency, KycState, Review, Role, Settlement,
     Standing, View, since,
 };
+pub(super) use call::{Call, CallPath, CallVersion, TokenMark};
 pub(super) use rbit::{Rbit, RbitObject, Said};
-pub(super) use records::{App, AppState, Call, Code, Mail, Token, TokenKind, User, UserState};
+pub(super) use records::{App, AppState, Code, Mail, Token, TokenKind, User, UserState};
 
 /// The first user id given: above 2^31, as recorded ids are (stage transcripts of 2015 to 2017), so that a client
 /// with 32-bit ids fails here and not in production.
@@ -36,6 +43,8 @@ const FIRST_RBIT_ID: u64 = 2_300_000_001;
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Event {
+    /// The sandbox was made, as this environment.
+    Founded { environment: Environment },
     /// An app was registered.
     AppMade(App),
     /// An app is different now, from its dashboard or by `/app/modify`.
@@ -75,7 +84,7 @@ pub(super) enum Event {
     /// An app changed what it says of an account.
     AccountModified { account_id: u64, details: Box<Details> },
     /// An app told something about an object.
-    RbitsMade(Vec<Rbit>),
+    RbitsMade { rbits: Vec<Rbit> },
     /// An app took an rbit back.
     RbitDeleted { rbit_id: u64 },
     /// These tokens died.
@@ -84,6 +93,8 @@ pub(super) enum Event {
     CallbackSet { user_id: u64, client_id: u64, callback_uri: String },
     /// The clock stands this far ahead of the machine's.
     ClockAdvanced { offset_us: i64 },
+    /// Everything is as these events leave it, but for calls and clock.
+    Restored { events: Vec<Event> },
     /// A call was answered (or dropped).
     Called(Call),
 }
@@ -96,7 +107,7 @@ struct Session {
 }
 
 /// Everything the provider knows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct State {
     apps: BTreeMap<u64, App>,
     first_app: Option<u64>,
@@ -112,16 +123,15 @@ pub(super) struct State {
     approvals: BTreeSet<(u64, u64)>,
     /// Where a (user, app) goes after confirming, as the last registration said.
     registrations: HashMap<(u64, u64), Option<String>>,
-    accounts: BTreeMap<u64, Account>,
-    /// When time does something to an account, and to which.
-    due: BTreeSet<(i64, u64)>,
     rbits: BTreeMap<u64, Rbit>,
     /// Their ids by object, in order.
     rbits_about: BTreeMap<(RbitObject, u64), Vec<u64>>,
     /// The last id given, of deleted ones too.
     last_rbit_id: Option<u64>,
-    mails: Vec<Mail>,
-    calls: Vec<Call>,
+    accounts: Accounts,
+    mails: Mails,
+    calls: CallLog,
+    environment: Option<Environment>,
     clock_offset_us: i64,
 }
 
@@ -129,6 +139,7 @@ impl State {
     /// Takes in one event. Events about unknown things change nothing.
     pub(super) fn apply(&mut self, event: Event) {
         match event {
+            Event::Founded { environment } => self.environment = Some(environment),
             Event::AppMade(app) => {
                 self.first_app.get_or_insert(app.client_id);
                 self.apps.insert(app.client_id, app);
@@ -159,17 +170,18 @@ impl State {
             Event::CallbackSet { user_id, client_id, callback_uri } => {
                 self.callbacks.insert((user_id, client_id), callback_uri);
             }
-            Event::AccountMade(account) => drop(self.accounts.insert(account.account_id, *account)),
-            Event::AccountChanged { account_id, state } => self.change_account(account_id, |it| it.enter(state)),
+            Event::AccountMade(account) => self.accounts.put(*account),
+            Event::AccountChanged { account_id, state } => self.accounts.change(account_id, |it| it.enter(state)),
             Event::AccountStands { account_id, change } => {
-                self.change_account(account_id, |it| it.standing.apply(change));
+                self.accounts.change(account_id, |it| it.standing.apply(change));
             }
             Event::AccountModified { account_id, details } => {
-                self.change_account(account_id, |it| it.update(*details));
+                self.accounts.change(account_id, |it| it.update(*details));
             }
-            Event::RbitsMade(rbits) => self.keep_rbits(rbits),
+            Event::RbitsMade { rbits } => self.keep_rbits(rbits),
             Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
             Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
+            Event::Restored { events } => self.restore(events),
             Event::Called(call) => self.calls.push(call),
             about_grants @ (Event::Approved { .. }
             | Event::ApprovalWithdrawn { .. }
@@ -219,18 +231,6 @@ impl State {
             }
             // `apply` has taken in all the others.
             _ => {}
-        }
-    }
-
-    /// Changes an account, and keeps in mind when time does something to it.
-    fn change_account(&mut self, account_id: u64, change: impl FnOnce(&mut Account)) {
-        let Some(account) = self.accounts.get_mut(&account_id) else { return };
-        let before = account.due_at_us();
-        change(account);
-        let after = account.due_at_us();
-        if before != after {
-            before.map(|at_us| self.due.remove(&(at_us, account_id)));
-            after.map(|at_us| self.due.insert((at_us, account_id)));
         }
     }
 
@@ -322,6 +322,11 @@ impl State {
         self.approvals.contains(&(user_id, client_id))
     }
 
+    /// The apps to whose access the user has consented.
+    pub(super) fn approved_apps(&self, user_id: u64) -> impl Iterator<Item = u64> {
+        self.approvals.range((user_id, u64::MIN)..=(user_id, u64::MAX)).map(|(_, client_id)| *client_id)
+    }
+
     /// Where a user goes after confirming.
     pub(super) fn after_confirmation(&self, user_id: u64, client_id: u64) -> Option<&String> {
         self.registrations.get(&(user_id, client_id)).and_then(Option::as_ref)
@@ -329,33 +334,37 @@ impl State {
 
     /// An account by its id.
     pub(super) fn account(&self, account_id: u64) -> Option<&Account> {
-        self.accounts.get(&account_id)
+        self.accounts.get(account_id)
     }
 
     /// All accounts, by id, which is by age.
     pub(super) fn accounts(&self) -> impl DoubleEndedIterator<Item = &Account> {
-        self.accounts.values()
+        self.accounts.iter()
     }
 
     /// The accounts of a user, whichever app made them, oldest first.
     pub(super) fn accounts_of(&self, user_id: u64) -> impl DoubleEndedIterator<Item = &Account> {
-        self.accounts().filter(move |account| account.owner_user_id == user_id)
+        self.accounts.of(user_id)
+    }
+
+    /// The accounts of a user that an app gave this `reference_id`, whichever app, in no order.
+    pub(super) fn accounts_with_reference(&self, user_id: u64, reference_id: &str) -> impl Iterator<Item = &Account> {
+        self.accounts.with_reference(user_id, reference_id)
     }
 
     /// When time does something to an account next.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(at_us, _)| Timestamp::from_micros(*at_us))
+        self.accounts.next_due()
     }
 
     /// The accounts to which time has something to do by now, in the order of their times.
     pub(super) fn accounts_due(&self, now: Timestamp) -> impl Iterator<Item = &Account> {
-        let due = self.due.range(..=(now.as_micros(), u64::MAX));
-        due.filter_map(|(_, account_id)| self.accounts.get(account_id))
+        self.accounts.due(now)
     }
 
     /// The id of the next account.
     pub(super) fn next_account_id(&self) -> u64 {
-        self.accounts.last_key_value().map_or(FIRST_ACCOUNT_ID, |(last, _)| last.saturating_add(1))
+        self.accounts.last_id().map_or(FIRST_ACCOUNT_ID, |last| last.saturating_add(1))
     }
 
     /// An rbit by its id.
@@ -381,7 +390,17 @@ impl State {
 
     /// Every mail so far, oldest first.
     pub(super) fn mails(&self) -> &[Mail] {
-        &self.mails
+        self.mails.all()
+    }
+
+    /// A mail by its id.
+    pub(super) fn mail(&self, mail_id: u64) -> Option<&Mail> {
+        self.mails.get(mail_id)
+    }
+
+    /// The mails to a user, oldest first.
+    pub(super) fn mails_of(&self, user_id: u64) -> impl Iterator<Item = &Mail> {
+        self.mails.of(user_id)
     }
 
     /// Where an app wants notices about a user.
@@ -389,9 +408,24 @@ impl State {
         self.callbacks.get(&(user_id, client_id))
     }
 
-    /// Every call so far.
-    pub(super) fn calls(&self) -> &[Call] {
-        &self.calls
+    /// The newest calls, oldest first.
+    pub(super) fn calls(&self) -> impl DoubleEndedIterator<Item = &Call> + ExactSizeIterator {
+        self.calls.iter()
+    }
+
+    /// How many older calls are kept no more.
+    pub(super) const fn calls_dropped(&self) -> u64 {
+        self.calls.dropped()
+    }
+
+    /// The number of the next call.
+    pub(super) fn next_call_seq(&self) -> u64 {
+        self.calls.next_seq()
+    }
+
+    /// As which environment the sandbox was made; none before it was.
+    pub(super) const fn environment(&self) -> Option<Environment> {
+        self.environment
     }
 
     /// How far the clock was moved ahead, in microseconds.

@@ -161,7 +161,7 @@ fn ids(told: &[Rbit]) -> Vec<u64> {
 
 fn keep(call: &mut ApiCall<'_>, told: Vec<Rbit>) {
     if !told.is_empty() {
-        call.events.push(Event::RbitsMade(told));
+        call.events.push(Event::RbitsMade { rbits: told });
     }
 }
 
@@ -173,14 +173,14 @@ fn refuse_taken(
     reference_id: Option<&String>,
     changed: Option<&Account>,
 ) -> Result<(), ApiError> {
+    let Some(reference_id) = reference_id else { return Ok(()) };
     let owner = changed.map_or(token.user_id, |account| account.owner_user_id);
     let is_taken = |account: &Account| {
         account.client_id == token.client_id
             && account.state != AccountState::Deleted
-            && account.details.reference_id.as_ref() == reference_id
             && changed.is_none_or(|changed| changed.account_id != account.account_id)
     };
-    if reference_id.is_some() && context.state.accounts_of(owner).any(is_taken) {
+    if context.state.accounts_with_reference(owner, reference_id).any(is_taken) {
         return Err(errors::taken(&context.settings.codes));
     }
     Ok(())

@@ -1,29 +1,27 @@
 //! What stands in the sandbox, and how it is set.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::accounts::described;
 use super::{Refusal, read};
 use crate::domain::ambient::{Clock as _, Timestamp};
 use crate::sandbox::hash::prefix;
-use crate::sandbox::settings::Settings;
 use crate::sandbox::state::{Token, User, UserState};
 use crate::sandbox::world::{Core, Request, World};
 
-/// Sets the settings that a request names.
+/// Sets the settings that a request names: all of them or none.
 pub(super) fn change_settings(core: &Core, request: &Request) -> Result<Value, Refusal> {
-    let changes: serde_json::Map<String, Value> = read(request)?;
+    let changes: Map<String, Value> = read(request)?;
     let mut world = core.lock();
-    let mut all = json!(world.settings);
-    for (name, value) in changes {
-        match all.get_mut(&name) {
-            Some(slot) => *slot = value,
-            None => return Err((400, format!("there is no setting {name}"))),
-        }
-    }
-    let settings: Settings = serde_json::from_value(all.clone()).map_err(|error| (400, error.to_string()))?;
-    world.settings = settings;
-    Ok(all)
+    world.settings = world.settings.changed(&changes).map_err(|text| (400, text))?;
+    Ok(json!(world.settings))
+}
+
+/// Sets all settings as they stood at the start.
+pub(super) fn reset_settings(core: &Core) -> Value {
+    let mut world = core.lock();
+    world.settings = world.settings_at_start.clone();
+    json!(world.settings)
 }
 
 /// All of it.
@@ -41,7 +39,12 @@ pub(super) fn state(core: &Core) -> Value {
         "codes": world.state.codes().count(),
         "codes_used": used,
         "calls": world.state.calls().len(),
+        "calls_dropped": world.state.calls_dropped(),
+        "environment": core.environment,
+        "throttle_used": world.throttle.used(&core.context(&world)),
         "settings": world.settings,
+        "environment": core.environment,
+        "snapshots": world.snapshots.len(),
         "time_scale": core.time_scale,
         "journal_position": world.journal.position(),
         "clock_offset_s": core.clock.offset().as_secs(),

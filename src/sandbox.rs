@@ -14,6 +14,7 @@ mod environment;
 mod faults;
 mod hash;
 mod journal;
+mod notices;
 mod pages;
 mod parameters;
 mod protocol;
@@ -36,6 +37,7 @@ use tokio::net::TcpListener;
 pub use self::environment::Environment;
 use self::faults::Faults;
 use self::journal::{Journal, JournalError};
+use self::notices::{Delivery, Desk, Poster};
 use self::server::Server;
 use self::settings::Settings;
 pub use self::settings::Throttle;
@@ -63,6 +65,8 @@ pub struct Options {
     pub environment: Environment,
     /// Whether and how calls are limited at the start: 30 in 10 seconds for each app.
     pub throttle: Throttle,
+    /// Authorities that receivers of notices may have their certificates from, as PEM files; none beside them is known.
+    pub notice_roots: Vec<Vec<u8>>,
 }
 
 impl Options {
@@ -78,6 +82,7 @@ impl Options {
             register_revokes: false,
             environment: Environment::Stage,
             throttle: Throttle::Off,
+            notice_roots: Vec::new(),
         }
     }
 }
@@ -123,6 +128,9 @@ pub enum Error {
     /// The journal cannot be read, written or locked, or is broken.
     #[error("the sandbox's journal cannot be used: {0}")]
     Journal(String),
+    /// The authorities for notices cannot be used.
+    #[error("the authorities for notices cannot be used: {0}")]
+    NoticeRoots(String),
 }
 
 impl From<JournalError> for Error {
@@ -139,6 +147,7 @@ pub struct Sandbox {
     owner_account_id: u64,
     core: Arc<Core>,
     server: Server,
+    delivery: Delivery,
 }
 
 impl Sandbox {
@@ -150,6 +159,7 @@ impl Sandbox {
         if !options.listen.ip().is_loopback() {
             return Err(Error::NotLoopback(options.listen));
         }
+        let poster = Poster::new(&options.notice_roots).map_err(Error::NoticeRoots)?;
         let listen = |source| Error::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
@@ -170,6 +180,7 @@ impl Sandbox {
             Core::new(clock, entropy, time_scale, environment, endpoints.ui.clone(), world)
         };
         let server = Server::start(listener, core.clone());
+        let delivery = Delivery::start(core.clone(), poster);
         Ok(Self {
             endpoints,
             local_addr,
@@ -177,6 +188,7 @@ impl Sandbox {
             owner_account_id,
             core,
             server,
+            delivery,
         })
     }
 
@@ -204,6 +216,7 @@ impl Sandbox {
     /// Drops every connection, answered or not, and closes the journal; the directory and the port are free after it.
     pub async fn stop(self) {
         self.server.stop().await;
+        self.delivery.stop().await;
         self.core.lock().journal.close();
     }
 }
@@ -215,7 +228,8 @@ fn open_world(options: &Options) -> Result<World, Error> {
         None => (Journal::in_memory(), Vec::new()),
     };
     let settings = Settings::new(options.token_revokes, options.register_revokes, options.throttle);
-    let mut world = World { state: State::default(), journal, faults: Faults::default(), settings };
+    let desk = Desk::new(options.clock.clone());
+    let mut world = World { state: State::default(), journal, faults: Faults::default(), settings, desk };
     for event in events {
         world.state.apply(event);
     }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod apps;
+mod notices;
 mod state;
 mod users;
 
@@ -65,6 +66,7 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("POST", ["users", id, act @ ("confirm" | "revoke" | "delete")]) => users::change_user(core, id, act),
         ("GET", ["mails"]) => users::mails(core, &request.query),
         (_, ["accounts", id, act]) => accounts::answer(core, request, id, act),
+        (_, ["notices", path @ ..]) => notices::answer(core, request, path),
         ("POST", ["apps"]) => apps::make_app(core),
         ("GET", ["app"]) => apps::app(core),
         ("GET", ["state"]) => Ok(state::state(core)),

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::notices::ANSWER_MAX_S;
+
 /// How calls are counted against the limit of an app.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,6 +108,8 @@ pub(super) struct Settings {
     pub(super) notice_content_type: String,
     /// `User-Agent` of a notice; empty sends none.
     pub(super) notice_user_agent: String,
+    /// How many seconds a receiver has to answer a notice; real time, whatever the clock does.
+    pub(super) notice_timeout_s: u32,
 }
 
 impl Settings {
@@ -130,6 +134,7 @@ impl Settings {
             notice_copies: 1,
             notice_content_type: "application/x-www-form-urlencoded".to_owned(),
             notice_user_agent: "WePay".to_owned(),
+            notice_timeout_s: ANSWER_MAX_S,
         }
     }
 }

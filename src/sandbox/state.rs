@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::hash::Password;
+use super::notices::{Book, Change};
 use crate::domain::ambient::Timestamp;
 
 pub(super) use account::{Account, AccountState, Details};
@@ -70,6 +71,8 @@ pub(super) enum Event {
     CallbackSet { user_id: u64, client_id: u64, callback_uri: String },
     /// The clock stands this far ahead of the machine's.
     ClockAdvanced { offset_us: i64 },
+    /// Something happened to a notice.
+    Notice(Change),
     /// A call was answered (or dropped).
     Called(Call),
 }
@@ -93,13 +96,14 @@ pub(super) struct State {
     tokens: HashMap<String, Token>,
     /// Hashes of all tokens of a (user, app), in order of issue.
     grants: BTreeMap<(u64, u64), Vec<String>>,
-    callbacks: HashMap<(u64, u64), String>,
+    callbacks: BTreeMap<(u64, u64), String>,
     /// (user, app) pairs with the user's consent.
     approvals: BTreeSet<(u64, u64)>,
     /// Where a (user, app) goes after confirming, as the last registration said.
     registrations: HashMap<(u64, u64), Option<String>>,
     accounts: BTreeMap<u64, Account>,
     mails: Vec<Mail>,
+    notices: Book,
     calls: Vec<Call>,
     clock_offset_us: i64,
 }
@@ -150,6 +154,7 @@ impl State {
                 }
             }
             Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
+            Event::Notice(change) => self.notices.apply(change),
             Event::Called(call) => self.calls.push(call),
             about_grants @ (Event::Approved { .. }
             | Event::ApprovalWithdrawn { .. }
@@ -308,6 +313,17 @@ impl State {
     /// Where an app wants notices about a user.
     pub(super) fn callback(&self, user_id: u64, client_id: u64) -> Option<&String> {
         self.callbacks.get(&(user_id, client_id))
+    }
+
+    /// Where notices about a user go, app by app.
+    pub(super) fn callbacks_of(&self, user_id: u64) -> impl Iterator<Item = (u64, &String)> {
+        let of_user = self.callbacks.range((user_id, u64::MIN)..=(user_id, u64::MAX));
+        of_user.map(|((_, client_id), callback_uri)| (*client_id, callback_uri))
+    }
+
+    /// Every notice so far.
+    pub(super) const fn notices(&self) -> &Book {
+        &self.notices
     }
 
     /// Every call so far.

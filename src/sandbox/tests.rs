@@ -4,6 +4,8 @@ mod accounts;
 mod confirmation;
 mod faulty;
 mod journey;
+mod notices;
+mod receiver;
 mod registration;
 mod restart;
 mod support;

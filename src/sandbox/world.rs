@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Method};
 use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
+use super::notices::Desk;
 use super::settings::Settings;
 use super::state::{Event, State};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, Timestamp};
@@ -84,15 +85,20 @@ pub(super) struct World {
     pub(super) journal: Journal,
     pub(super) faults: Faults,
     pub(super) settings: Settings,
+    pub(super) desk: Desk,
 }
 
 impl World {
-    /// Journals the events as one step, then applies them. After an error nothing has happened.
-    pub(super) fn commit(&mut self, events: Vec<Event>) -> io::Result<()> {
+    /// Journals the events, with the notices that they cause, as one step, then applies them. After an error nothing has happened.
+    pub(super) fn commit(&mut self, mut events: Vec<Event>) -> io::Result<()> {
+        self.desk.add_notices(&self.state, &self.settings, &mut events);
         let changes_something = events.iter().any(|event| !matches!(event, Event::Called(_)));
         self.journal.append(&events, changes_something)?;
         for event in events {
             self.state.apply(event);
+        }
+        if changes_something {
+            self.desk.wake();
         }
         Ok(())
     }

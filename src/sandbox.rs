@@ -12,6 +12,8 @@ mod confirmation;
 mod control;
 mod environment;
 mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod journal;
 mod notices;
@@ -35,7 +37,6 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 pub use self::environment::Environment;
-use self::faults::Faults;
 use self::journal::{Journal, JournalError};
 use self::notices::{Delivery, Desk, Poster};
 use self::server::Server;
@@ -67,6 +68,8 @@ pub struct Options {
     pub throttle: Throttle,
     /// Authorities that receivers of notices may have their certificates from, as PEM files; none beside them is known.
     pub notice_roots: Vec<Vec<u8>>,
+    /// Settings of the control API that shall differ from those above, and from their defaults, from the start on.
+    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Options {
@@ -83,6 +86,7 @@ impl Options {
             environment: Environment::Stage,
             throttle: Throttle::Off,
             notice_roots: Vec::new(),
+            settings: serde_json::Map::new(),
         }
     }
 }
@@ -125,6 +129,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A setting that there is not, or a value that it cannot have.
+    #[error("the sandbox cannot be set like that: {0}")]
+    Setting(String),
     /// The journal cannot be read, written or locked, or is broken.
     #[error("the sandbox's journal cannot be used: {0}")]
     Journal(String),
@@ -223,13 +230,14 @@ impl Sandbox {
 
 /// State and journal of a start: replayed, or made.
 fn open_world(options: &Options) -> Result<World, Error> {
+    let settings = Settings::new(options.token_revokes, options.register_revokes, options.throttle);
+    let settings = settings.changed(&options.settings).map_err(Error::Setting)?;
     let (journal, events) = match &options.dir {
         Some(dir) => Journal::open(dir)?,
         None => (Journal::in_memory(), Vec::new()),
     };
-    let settings = Settings::new(options.token_revokes, options.register_revokes, options.throttle);
     let desk = Desk::new(options.clock.clone());
-    let mut world = World { state: State::default(), journal, faults: Faults::default(), settings, desk };
+    let mut world = World::new(State::default(), journal, settings, desk);
     for event in events {
         world.state.apply(event);
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-pub(super) use self::book::{Book, Change};
+pub(super) use self::book::{Book, NoticeChange};
 pub(super) use self::causes::Cause;
 pub(super) use self::delivery::Delivery;
 pub(super) use self::post::Poster;
@@ -101,7 +101,7 @@ pub(super) fn queued(state: &State, settings: &Settings, now: Timestamp, causes:
             }
             Err(reason) => Standing::NotSent { reason: reason.to_owned() },
         };
-        Event::Notice(Change::Queued(Box::new(Notice {
+        Event::Notice(NoticeChange::Queued(Box::new(Notice {
             notice_id,
             client_id: cause.client_id,
             kind: cause.kind,

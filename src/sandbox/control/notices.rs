@@ -6,7 +6,7 @@ use url::form_urlencoded;
 
 use super::{Refusal, internal, read};
 use crate::domain::ambient::{Clock as _, Timestamp};
-use crate::sandbox::notices::{self, Cause, Change, Kind, Notice, Standing, Try};
+use crate::sandbox::notices::{self, Cause, Kind, Notice, NoticeChange, Standing, Try};
 use crate::sandbox::state::Event;
 use crate::sandbox::world::{Core, Request, World};
 
@@ -138,7 +138,7 @@ fn release(core: &Core, wish: Release) -> Result<Value, Refusal> {
         return Err((400, format!("at most {RELEASED_MAX} are released at once, copies included")));
     }
     if !notice_ids.is_empty() {
-        let released = Change::Released { notice_ids: notice_ids.clone() };
+        let released = NoticeChange::Released { notice_ids: notice_ids.clone() };
         world.commit(vec![Event::Notice(released)]).map_err(|error| internal(&error))?;
     }
     Ok(json!({ "released": notice_ids }))
@@ -150,7 +150,7 @@ fn send(core: &Core, notice_id: u64) -> Result<Value, Refusal> {
     if let Standing::NotSent { reason } = &known(&world, notice_id)?.standing {
         return Err((400, reason.clone()));
     }
-    world.commit(vec![Event::Notice(Change::Requested { notice_id })]).map_err(|error| internal(&error))?;
+    world.commit(vec![Event::Notice(NoticeChange::Requested { notice_id })]).map_err(|error| internal(&error))?;
     view(&world, notice_id)
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::after_failure;
-use super::book::Change;
+use super::book::NoticeChange;
 use super::post::{Letter, Poster};
 use super::record::{Notice, Source, Standing, Try, TryError};
 use super::target::Target;
@@ -67,6 +67,8 @@ impl Drop for Delivery {
 #[derive(Clone, PartialEq, Eq)]
 struct Job {
     notice_id: u64,
+    /// When it was caused: tells it from another one of that id, which a restored snapshot may have.
+    queued_at_us: i64,
     source: Source,
     /// Host and port.
     receiver: String,
@@ -187,7 +189,7 @@ fn park(world: &mut World, now: Timestamp) -> io::Result<()> {
             }
             _ => Standing::NotSent { reason: SWITCHED_OFF.to_owned() },
         };
-        Event::Notice(Change::Moved { notice_id: notice.notice_id, standing })
+        Event::Notice(NoticeChange::Moved { notice_id: notice.notice_id, standing })
     };
     let events: Vec<Event> = match world.settings.notices {
         Notices::Send => return Ok(()),
@@ -199,7 +201,8 @@ fn park(world: &mut World, now: Timestamp) -> io::Result<()> {
 /// The request that a notice is; none for one that leads nowhere, which is never due.
 fn letter(source: Source, notice: &Notice, settings: &Settings) -> Option<(Job, Letter)> {
     let target = Target::parse(&notice.uri).ok()?;
-    let job = Job { notice_id: notice.notice_id, source, receiver: target.authority.clone() };
+    let (notice_id, queued_at_us) = (notice.notice_id, notice.queued_at_us);
+    let job = Job { notice_id, queued_at_us, source, receiver: target.authority.clone() };
     let letter = Letter {
         target,
         body: notice.body.clone(),
@@ -222,7 +225,8 @@ async fn deliver(core: Arc<Core>, poster: Arc<Poster>, job: Job, letter: Letter)
 /// Journals how a try ended.
 fn keep(core: &Core, job: &Job, answered: Result<u16, TryError>) -> io::Result<()> {
     let mut world = core.lock();
-    let Some(notice) = world.state.notices().notice(job.notice_id) else { return Ok(()) };
+    let notice = world.state.notices().notice(job.notice_id);
+    let Some(notice) = notice.filter(|notice| notice.queued_at_us == job.queued_at_us) else { return Ok(()) };
     let now = core.clock.now();
     let standing = match (&notice.standing, answered) {
         // Any other answer is a failure, other good ones too (WePay FAQ).
@@ -232,5 +236,5 @@ fn keep(core: &Core, job: &Job, answered: Result<u16, TryError>) -> io::Result<(
         (other, _) => other.clone(),
     };
     let attempt = Try { at_us: now.as_micros(), source: job.source, status: answered.ok(), error: answered.err() };
-    world.commit(vec![Event::Notice(Change::Tried { notice_id: job.notice_id, attempt, standing })])
+    world.commit(vec![Event::Notice(NoticeChange::Tried { notice_id: job.notice_id, attempt, standing })])
 }

@@ -31,6 +31,7 @@ pub(super) fn options(dir: Option<&Path>) -> Options {
         environment: Environment::Stage,
         throttle: Throttle::Off,
         notice_roots: Vec::new(),
+        settings: serde_json::Map::new(),
     }
 }
 

@@ -26,7 +26,7 @@ const KINDS: [&str; 3] = ["personal", "business", "nonprofit"];
 /// `/account`. A deleted account is answered with its state, so that a notice of its deletion can be understood; a member
 /// may look, too (both inferred).
 pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let account = Access::of(call, &["account_id"])?.account;
+    let account = Access::of(call)?.account;
     Ok(account.object(&view(call, account)))
 }
 
@@ -133,9 +133,7 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 
 /// `/account/delete`, by the owner alone (inferred); for good.
 pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let reason = call.parameters.text("reason", TEXT_MAX);
-    let access = Access::of(call, &["account_id", "reason"])?;
-    let reason = reason?;
+    let (access, reason) = Access::with(call, None, &["reason"], |call| call.parameters.text("reason", TEXT_MAX))?;
     let account = access.by_owner()?.by_editor()?.account;
     if !account.standing.is_empty() {
         return Err(errors::not_empty());

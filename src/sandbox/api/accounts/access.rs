@@ -14,16 +14,30 @@ pub(super) struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// Authenticates, checks the scope, and finds `account_id` among the accounts of the user or those that the user is a
-    /// member of; `known` are the call's parameters.
-    pub(super) fn of(call: &mut ApiCall<'a>, known: &[&str]) -> Result<Self, ApiError> {
-        let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
-        let account_id = call.parameters.required_id("account_id")?;
-        call.parameters.refuse_unexpected(known)?;
-        Self::find(call, token, user, account_id)
+    /// The account of a call whose only parameter it is; anyone with access to it may ask.
+    pub(super) fn of(call: &mut ApiCall<'a>) -> Result<Self, ApiError> {
+        Self::with(call, None, &[], |_| Ok(())).map(|(access, ())| access)
     }
 
-    /// The same when the parameters were looked at already.
+    /// Authenticates, checks scope and permission, reads the parameters, of which there are `further` beside `account_id`,
+    /// and then finds that among the accounts of the user or those that the user is a member of.
+    pub(super) fn with<T>(
+        call: &mut ApiCall<'a>,
+        permission: Option<&str>,
+        further: &[&str],
+        read: impl FnOnce(&ApiCall<'a>) -> Result<T, ApiError>,
+    ) -> Result<(Self, T), ApiError> {
+        let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+        if let Some(permission) = permission {
+            call.need_permission(permission, permission)?;
+        }
+        let account_id = call.parameters.required_id("account_id")?;
+        let wanted = read(call)?;
+        call.parameters.refuse_unexpected(&[&["account_id"], further].concat())?;
+        Ok((Self::find(call, token, user, account_id)?, wanted))
+    }
+
+    /// The account when the parameters were looked at already.
     pub(super) fn find(
         call: &mut ApiCall<'a>,
         token: &'a Token,

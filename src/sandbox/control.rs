@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use super::api;
 use super::faults::{Plan, call_name};
 use super::world::{Core, Media, Reply, Request, World};
 use crate::domain::ambient::Clock as _;
@@ -65,8 +66,12 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("POST", ["users", id, act @ ("confirm" | "revoke" | "delete")]) => users::change_user(core, id, act),
         ("GET", ["mails"]) => users::mails(core, &request.query),
         (_, ["accounts", id, act]) => accounts::answer(core, request, id, act),
-        ("POST", ["apps"]) => apps::make_app(core),
-        ("GET", ["app"]) => apps::app(core),
+        ("GET", ["api"]) => Ok(json!({ "calls": api::describe() })),
+        ("GET", ["apps"]) => Ok(apps::apps(core)),
+        ("POST", ["apps"]) => apps::make_app(core, request),
+        ("GET", ["apps", id]) => apps::app(core, id),
+        ("POST", ["apps", id]) => apps::change_app(core, request, id),
+        ("GET", ["app"]) => apps::first_app(core),
         ("GET", ["state"]) => Ok(state::state(core)),
         ("GET", ["settings"]) => Ok(json!(core.lock().settings)),
         ("POST", ["settings"]) => state::change_settings(core, request),

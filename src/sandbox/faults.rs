@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::parameters::plain_path;
 use super::protocol::ApiError;
 
 /// Longest scripted delay: ten minutes, longer than any deadline a client has.
@@ -167,10 +168,13 @@ impl Faults {
     }
 }
 
-/// The name of a call: its path without `/v2` and without a trailing slash.
+/// The name of a call: its path without `/v2`, percent-encoding and idle slashes.
 pub(super) fn call_name(path: &str) -> String {
-    let path = path.strip_prefix("/v2").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-    path.strip_suffix('/').unwrap_or(path).to_owned()
+    let path = plain_path(path);
+    match path.strip_prefix("/v2").filter(|rest| rest.starts_with('/')) {
+        Some(rest) => rest.to_owned(),
+        None => path,
+    }
 }
 
 fn effect_of(plan: &Plan) -> Result<Effect, &'static str> {

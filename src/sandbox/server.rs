@@ -155,15 +155,20 @@ async fn play(core: Arc<Core>, request: Request) -> Result<Response<Body>, Dropp
     }
 }
 
+/// Decides what a request is answered. Only a batch changes the world meanwhile.
+fn decide(core: &Core, world: &mut World, request: &Request) -> Outcome {
+    match request.call.as_str() {
+        pages::CALL => pages::answer(&core.context(world), request),
+        confirmation::CALL => pages::confirmation::answer(&core.context(world), request),
+        api::batch::NAME => api::batch::answer(core, world, request),
+        _ => api::answer(&core.context(world), request),
+    }
+}
+
 /// Decides, journals, applies; the answer as it will be sent.
 fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
     let mut world = core.lock();
-    let context = core.context(&world);
-    let Outcome { mut reply, mut facts, mut events } = match request.call.as_str() {
-        pages::CALL => pages::answer(&context, request),
-        confirmation::CALL => pages::confirmation::answer(&context, request),
-        _ => api::answer(&context, request),
-    };
+    let Outcome { mut reply, mut facts, mut events } = decide(core, &mut world, request);
     let mut answered = true;
     match effect {
         Some(Effect::LoseAfter) => answered = false,
@@ -177,7 +182,7 @@ fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
         }
         Some(Effect::RevokeAfter) => {
             if let Some(token) = &facts.token {
-                events.push(Event::TokensRevoked { sha256: vec![token.clone()], at_us: context.now.as_micros() });
+                events.push(Event::TokensRevoked { sha256: vec![token.clone()], at_us: core.clock.now().as_micros() });
             }
         }
         _ => {}
@@ -204,12 +209,17 @@ fn log_only(core: &Core, request: &Request, failure: Option<&Failure>) {
     }
 }
 
+/// The number of the newest line of the call log.
+pub(super) fn last_seq(world: &World) -> u64 {
+    world.state.calls().last().map_or(0, |call| call.seq)
+}
+
 /// The call-log line; `status` is none when the connection is dropped.
-fn record(core: &Core, world: &World, request: &Request, status: Option<u16>, mut facts: Facts) -> Call {
+pub(super) fn record(core: &Core, world: &World, request: &Request, status: Option<u16>, mut facts: Facts) -> Call {
     let email_sha256 = api::note_asked(request, &mut facts);
-    let last = world.state.calls().last().map_or(0, |call| call.seq);
     Call {
-        seq: last.saturating_add(1),
+        seq: last_seq(world).saturating_add(1),
+        in_batch: None,
         at: core.clock.now().to_rfc3339(),
         method: request.method.to_string(),
         path: format!("/v2{}", request.call).chars().take(LOGGED_PATH_MAX).collect(),

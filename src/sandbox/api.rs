@@ -5,6 +5,7 @@
 mod accounts;
 mod app;
 pub(super) mod batch;
+mod rbits;
 mod register;
 mod sso;
 mod table;
@@ -223,6 +224,11 @@ fn answer_with<'a>(context: &'a Context<'a>, request: &'a Request, own: Option<O
 pub(super) fn error_reply(error: &ApiError, version: &str) -> Reply {
     let body = protocol::json_text(&error.envelope(version));
     Reply { status: error.status, media: Media::Json, headers: Vec::new(), body }
+}
+
+/// Whether there is a call of this name.
+pub(super) fn is_known(call: &str) -> bool {
+    table::find(call).is_some()
 }
 
 /// The API version asked for; an empty header counts as none (Ruby SDK, WePay.NET).

@@ -127,7 +127,7 @@ fn inner_name(call: &str) -> String {
 fn answer_one(core: &Core, world: &mut World, inner: Inner, seq: u64) -> Value {
     let Inner { call, reference_id, request } = inner;
     let Outcome { reply, facts, mut events } = super::answer(&core.context(world), &request);
-    let mut line = server::record(core, world, &request, Some(reply.status), facts);
+    let mut line = server::record(core, world, &request, None, Some(reply.status), facts);
     line.in_batch = Some(seq);
     events.push(Event::Called(line));
     let reply = match world.commit(events) {

@@ -77,5 +77,5 @@ fn own_user<'a>(call: &mut ApiCall<'a>) -> Result<(&'a Token, &'a User), ApiErro
 }
 
 fn object(call: &ApiCall<'_>, token: &Token, user: &User) -> Value {
-    users::object(call, user, call.context.state.callback(user.user_id, token.client_id))
+    users::object(call, user, call.context.state.callback(user.user_id, token.client_id), &[])
 }

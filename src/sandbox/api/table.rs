@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiCall, accounts, app, batch, register, sso, tokens, users};
+use super::{ApiCall, accounts, app, batch, rbits, register, sso, tokens, users};
 use crate::sandbox::protocol::{ApiError, SCOPE_MANAGE_ACCOUNTS, SCOPE_VIEW_USER};
 
 /// What answers a call: the body of a 200, or the refusal.
@@ -79,6 +79,11 @@ const CALLS: &[Entry] = &[
     Entry::write("/app/modify", Proof::Client, app::modify).takes(&[], &["theme_object", "gaq_domains"]),
     Entry::write(batch::NAME, Proof::Client, batch::refuse_nested).takes(&["calls"], &[]),
     Entry::write("/oauth2/token", Proof::Client, tokens::exchange).takes(&tokens::REQUIRED, &tokens::OPTIONAL),
+    Entry::look_up("/rbit", ANY_TOKEN, rbits::lookup).takes(&["rbit_id"], &[]),
+    Entry::write("/rbit/create", ANY_TOKEN, rbits::create).takes(&rbits::REQUIRED, &rbits::OPTIONAL),
+    Entry::write("/rbit/delete", ANY_TOKEN, rbits::delete).takes(&["rbit_id"], &[]),
+    Entry::look_up("/rbit/find", ANY_TOKEN, rbits::find)
+        .takes(&[], &["associated_object_type", "associated_object_id", "type", "source"]),
     Entry::look_up("/user", USER, users::lookup).takes(&[], &[]),
     Entry::write("/user/change_email", ANY_TOKEN, sso::change_email).takes(&["email"], &["cookie"]),
     Entry::write("/user/logout", ANY_TOKEN, sso::logout).takes(&[], &[]),

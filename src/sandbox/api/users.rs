@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ApiCall;
+use super::{ApiCall, rbits};
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX, VERSION_RBIT_IDS};
-use crate::sandbox::state::{Event, Mail, TokenKind, User};
+use crate::sandbox::state::{Event, Mail, RbitObject, TokenKind, User};
 
 /// Subject, text and button of a confirmation mail that the app does not word itself; our own.
 const SUBJECT: &str = "Please confirm your registration";
@@ -14,17 +14,22 @@ const BUTTON_TEXT: &str = "Confirm";
 /// The user whose token this is.
 pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let (token, user) = call.authenticate()?;
-    Ok(object(call, user, call.context.state.callback(user.user_id, token.client_id)))
+    Ok(object(call, user, call.context.state.callback(user.user_id, token.client_id), &[]))
 }
 
-/// Changes where notices about the user go; `rbits` is taken and not kept.
+/// Changes where notices about the user go, and takes rbits about the user.
 pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
     let (token, user) = call.authenticate()?;
     let wanted = call.parameters.callback_uri(context.settings.lax_redirects)?;
-    call.parameters.array("rbits")?;
     let (user_id, client_id) = (user.user_id, token.client_id);
-    let body = object(call, user, wanted.as_ref().or_else(|| context.state.callback(user_id, client_id)));
+    let told = rbits::from_parameter(call, (user_id, client_id), RbitObject::User, user_id)?;
+    let told_ids: Vec<u64> = told.iter().map(|rbit| rbit.rbit_id).collect();
+    if !told.is_empty() {
+        call.events.push(Event::RbitsMade(told));
+    }
+    let callback_uri = wanted.as_ref().or_else(|| context.state.callback(user_id, client_id));
+    let body = object(call, user, callback_uri, &told_ids);
     if let Some(callback_uri) = wanted {
         call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });
     }
@@ -52,11 +57,12 @@ pub(super) fn send_confirmation(call: &mut ApiCall<'_>) -> Result<Value, ApiErro
         button_text: button_text.unwrap_or_else(|| BUTTON_TEXT.to_owned()),
         sent_at_us: context.now.as_micros(),
     }));
-    Ok(object(call, user, context.state.callback(user.user_id, token.client_id)))
+    Ok(object(call, user, context.state.callback(user.user_id, token.client_id), &[]))
 }
 
-/// The user as every one of these calls answers it (WePay API docs, user page; `user_name`: official Java SDK, WePay.NET).
-pub(super) fn object(call: &ApiCall<'_>, user: &User, callback_uri: Option<&String>) -> Value {
+/// The user as every one of these calls answers it, with the rbits that this call itself brings (WePay API docs, user page;
+/// `user_name`: official Java SDK, WePay.NET).
+pub(super) fn object(call: &ApiCall<'_>, user: &User, callback_uri: Option<&String>, told: &[u64]) -> Value {
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
     put("user_id", json!(user.user_id));
@@ -70,7 +76,9 @@ pub(super) fn object(call: &ApiCall<'_>, user: &User, callback_uri: Option<&Stri
         put("callback_uri", json!(uri));
     }
     if call.version() >= VERSION_RBIT_IDS {
-        put("rbit_ids", json!([]));
+        let client_id = call.app.map_or(0, |app| app.client_id);
+        let kept = call.context.state.rbit_ids(RbitObject::User, user.user_id, client_id);
+        put("rbit_ids", kept.chain(told.iter().copied()).collect());
     }
     Value::Object(body)
 }

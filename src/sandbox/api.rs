@@ -214,7 +214,7 @@ fn answer_with<'a>(context: &'a Context<'a>, request: &'a Request, own: Option<O
         Ok(body) => Reply { status: 200, media: Media::Json, headers: Vec::new(), body: protocol::json_text(&body) },
         Err(error) => {
             call.facts.error_code = Some(error.code);
-            error_reply(&error.as_set(context.settings), call.version())
+            error_reply(&error.with_status_of(context.settings), call.version())
         }
     };
     Outcome { reply, facts: call.facts, events: call.events }

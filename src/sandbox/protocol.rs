@@ -315,7 +315,7 @@ impl ApiError {
     }
 
     /// With the HTTP status that the settings have for its code, if any.
-    pub(super) fn as_set(mut self, settings: &Settings) -> Self {
+    pub(super) fn with_status_of(mut self, settings: &Settings) -> Self {
         self.status = settings.http_status.get(&self.code).copied().unwrap_or(self.status);
         self
     }

@@ -41,20 +41,24 @@ struct Advance {
 
 /// Answers a request below `/control/`; `path` is what follows.
 pub(super) fn answer(core: &Core, request: &Request, path: &str) -> Reply {
-    let result = match (request.method.as_str(), path.trim_end_matches('/')) {
-        _ if is_from_page(&request.headers) => {
-            Err((403, "the control API does not answer pages of a browser".to_owned()))
-        }
-        // Large ones are written as text at once.
-        ("GET", "calls.jsonl") => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
-        ("GET", "snapshot") => snapshot::take(core).map(|document| (Media::Json, document)),
-        _ => dispatch(core, request, path).map(|body| (Media::Json, body.to_string())),
-    };
-    let (status, media, body) = match result {
+    let (status, media, body) = match try_answer(core, request, path) {
         Ok((media, body)) => (200, media, body),
         Err((status, text)) => (status, Media::Json, json!({ "error": text }).to_string()),
     };
     Reply { status, media, headers: Vec::new(), body }
+}
+
+fn try_answer(core: &Core, request: &Request, path: &str) -> Result<(Media, String), Refusal> {
+    if is_from_page(&request.headers) {
+        return Err((403, "the control API does not answer pages of a browser".to_owned()));
+    }
+    core.lock().settle(core.clock.now()).map_err(|error| internal(&error))?;
+    match (request.method.as_str(), path.trim_end_matches('/')) {
+        // Large ones are written as text at once.
+        ("GET", "calls.jsonl") => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
+        ("GET", "snapshot") => snapshot::take(core).map(|document| (Media::Json, document)),
+        _ => dispatch(core, request, path).map(|body| (Media::Json, body.to_string())),
+    }
 }
 
 /// A browser names the page that sends a request; no test client does. Without this any web page could move the clock.

@@ -119,6 +119,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Decides, journals, applies; the answer as it will be sent.
 fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Effect>) -> Reply {
+    if let Err(error) = world.settle(core.clock.now()) {
+        return unwritten(&error);
+    }
     let first = effect.map(|effect| effect.before(&world.state, request, core.clock.now())).unwrap_or_default();
     if !first.is_empty()
         && let Err(error) = world.commit(first)

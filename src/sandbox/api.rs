@@ -1,6 +1,5 @@
-//! The API calls. Order of checks: route, required headers, version, body, authentication, whether the app may ask for
-//! the version, scope, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
-//! The throttle stands behind the route.
+//! The API calls. Order of checks: route, throttle, required headers, version, body, authentication, whether the app may ask
+//! for the version, scope, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
 
 mod accounts;
 mod app;
@@ -16,22 +15,20 @@ mod users;
 use axum::http::header;
 use serde_json::Value;
 
-pub(super) use self::table::describe;
 use self::table::{Entry, Proof};
+pub(super) use self::table::{describe, is_write};
 use super::hash::{prefix_of, random_hex, sha256};
 use super::parameters::{Parameters, bearer};
 use super::protocol::{self, ApiError, TEXT_MAX};
 use super::state::{App, AppState, Event, Token, User, UserState, email_key};
 use super::world::{Context, Facts, Media, Outcome, Reply, Request};
+use super::{pages, throttle};
 
 /// The call that registers a user.
 const REGISTER: &str = "/user/register";
 
 /// Hexadecimal digits of an e-mail address's hash in the call log: 48 bits tell any two of a test apart.
 const EMAIL_DIGITS: usize = 12;
-
-/// What one call alone does.
-type Own<'f> = &'f mut dyn FnMut(&mut ApiCall<'_>) -> Result<Value, ApiError>;
 
 /// A call being answered: what was asked, and what becomes of it.
 pub(super) struct ApiCall<'a> {
@@ -63,13 +60,19 @@ impl<'a> ApiCall<'a> {
     }
 
     /// All checks that calls have in common.
-    fn check(&mut self, entry: &Entry) -> Result<(), ApiError> {
+    fn check(&mut self, entry: &Entry, is_inside: bool) -> Result<(), ApiError> {
+        // The throttle must know which app calls, and the parameters may name it: they are read before it, and what is wrong with
+        // them is said behind it.
+        let Request { method, query, headers, body, .. } = self.request;
+        let read = Parameters::read(method, query, headers, body).map(|parameters| self.parameters = parameters);
+        if !is_inside {
+            throttle::admit(self)?;
+        }
         if self.context.settings.headers_required {
             self.require_headers()?;
         }
         requested_version(self.request)?;
-        let Request { method, query, headers, body, .. } = self.request;
-        self.parameters = Parameters::read(method, query, headers, body)?;
+        read?;
         match entry.proof {
             Proof::Client => drop(self.client()?),
             Proof::Token(None) => drop(self.authenticate()?),
@@ -193,23 +196,33 @@ impl<'a> ApiCall<'a> {
     }
 }
 
-/// Answers one call.
-pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
-    answer_with(context, request, None)
+/// How a call comes.
+enum Way<'f> {
+    /// Alone.
+    Alone,
+    /// As a batch, whose calls this reads.
+    Batch(&'f mut dyn FnMut(&ApiCall<'_>) -> Result<(), ApiError>),
+    /// Inside of a batch, where no call is throttled (WePay API docs, batch page).
+    Inside,
 }
 
-/// Answers one call; `own`, if given, does in its handler's place what this call alone does.
-fn answer_with<'a>(context: &'a Context<'a>, request: &'a Request, own: Option<Own<'_>>) -> Outcome {
+/// Answers one call that comes alone.
+pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
+    answer_by(Way::Alone, context, request)
+}
+
+fn answer_by(way: Way<'_>, context: &Context<'_>, request: &Request) -> Outcome {
+    let mut call = ApiCall::new(context, request);
     // Before anything else is looked at (recorded on stage: an unknown path with a junk token answers 501).
     let entry = table::find(&request.call).filter(|_| matches!(request.method.as_str(), "GET" | "POST"));
-    let mut call = ApiCall::new(context, request);
     let result = match entry {
         None => Err(ApiError::unknown_call()),
-        Some(entry) => call.check(entry).and_then(|()| match own {
-            Some(own) => own(&mut call),
-            None => (entry.handler)(&mut call),
+        Some(entry) => call.check(entry, matches!(way, Way::Inside)).and_then(|()| match way {
+            Way::Batch(read) => read(&call).map(|()| Value::Null),
+            Way::Alone | Way::Inside => (entry.handler)(&mut call),
         }),
     };
+    note_asked(&request.call, &call.parameters, &mut call.facts);
     let reply = match result {
         Ok(body) => Reply { status: 200, media: Media::Json, headers: Vec::new(), body: protocol::json_text(&body) },
         Err(error) => {
@@ -241,18 +254,31 @@ pub(super) fn requested_version(request: &Request) -> Result<Option<&'static str
     }
 }
 
-/// What the call log says of a call whatever became of it, refused and dropped ones too: read from the request alone.
-pub(super) fn note_asked(request: &Request, facts: &mut Facts) -> Option<String> {
-    let is_account = request.call.starts_with("/account");
-    if !is_account && request.call != REGISTER {
-        return None;
+/// A known path below `/v2`, the pages' too: what the call log need not copy.
+pub(super) fn known_path(path: &str) -> Option<&'static str> {
+    table::find(path).map(|entry| entry.name).or_else(|| pages::paths().find(|name| *name == path))
+}
+
+/// What the call log says of a call that was kept from being processed: read from the request alone.
+pub(super) fn facts_of(request: &Request) -> Facts {
+    let mut facts = Facts::default();
+    if let Ok(parameters) = Parameters::read(&request.method, &request.query, &request.headers, &request.body) {
+        note_asked(&request.call, &parameters, &mut facts);
     }
-    let parameters = Parameters::read(&request.method, &request.query, &request.headers, &request.body).ok()?;
-    if is_account {
+    facts
+}
+
+/// What the call log says of a call whatever became of it: what the parameters name and its handler did not find out better.
+fn note_asked(name: &str, parameters: &Parameters, facts: &mut Facts) {
+    if name.starts_with("/account") {
         facts.account_id = facts.account_id.or_else(|| parameters.required_id("account_id").ok());
-        facts.reference_id = facts.reference_id.take().or_else(|| parameters.text("reference_id", TEXT_MAX).ok()?);
-        return None;
+        if facts.reference_id.is_none() {
+            facts.reference_id = parameters.text("reference_id", TEXT_MAX).ok().flatten();
+        }
     }
-    let email = parameters.text("email", TEXT_MAX).ok()??;
-    Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS))
+    if name == REGISTER
+        && let Ok(Some(email)) = parameters.text("email", TEXT_MAX)
+    {
+        facts.email_sha256 = Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS));
+    }
 }

@@ -14,6 +14,7 @@ use super::parameters::{Parameters, bearer};
 use super::protocol::{self, ApiError, TEXT_MAX};
 use super::state::{App, Event, Token, User, UserState, email_key};
 use super::world::{Context, Facts, Media, Outcome, Reply, Request};
+use super::{pages, throttle};
 
 /// What answers a call: the body of a 200, or the refusal.
 type Handler = fn(&mut ApiCall<'_>) -> Result<Value, ApiError>;
@@ -133,10 +134,11 @@ pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
     let (facts, events) = (Facts::default(), Vec::new());
     let presented = bearer(&request.headers);
     let mut call = ApiCall { context, name, presented, version, parameters, facts, events };
-    let result = match refused {
+    let result = match throttle::admit(&mut call).err().or(refused) {
         Some(error) => Err(error),
         None => handler(&mut call),
     };
+    note_asked(name, &call.parameters, &mut call.facts);
     let reply = match result {
         Ok(body) => Reply { status: 200, media: Media::Json, headers: Vec::new(), body: protocol::json_text(&body) },
         Err(error) => {
@@ -174,18 +176,32 @@ pub(super) fn requested_version(request: &Request) -> Result<Option<&'static str
     }
 }
 
-/// What the call log says of a call whatever became of it, refused and dropped ones too: read from the request alone.
-pub(super) fn note_asked(request: &Request, facts: &mut Facts) -> Option<String> {
-    let is_account = request.call.starts_with("/account");
-    if !is_account && request.call != REGISTER {
-        return None;
+/// A known path below `/v2`, the pages' too: what the call log need not copy.
+pub(super) fn known_path(path: &str) -> Option<&'static str> {
+    let calls = CALLS.iter().map(|(name, _)| *name);
+    calls.chain(pages::paths()).find(|name| *name == path)
+}
+
+/// What the call log says of a call that was kept from being processed: read from the request alone.
+pub(super) fn facts_of(request: &Request) -> Facts {
+    let mut facts = Facts::default();
+    if let Ok(parameters) = Parameters::read(&request.method, &request.query, &request.headers, &request.body) {
+        note_asked(&request.call, &parameters, &mut facts);
     }
-    let parameters = Parameters::read(&request.method, &request.query, &request.headers, &request.body).ok()?;
-    if is_account {
+    facts
+}
+
+/// What the call log says of a call whatever became of it: what the parameters name and its handler did not find out better.
+fn note_asked(name: &str, parameters: &Parameters, facts: &mut Facts) {
+    if name.starts_with("/account") {
         facts.account_id = facts.account_id.or_else(|| parameters.required_id("account_id").ok());
-        facts.reference_id = facts.reference_id.take().or_else(|| parameters.text("reference_id", TEXT_MAX).ok()?);
-        return None;
+        if facts.reference_id.is_none() {
+            facts.reference_id = parameters.text("reference_id", TEXT_MAX).ok().flatten();
+        }
     }
-    let email = parameters.text("email", TEXT_MAX).ok()??;
-    Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS))
+    if name == REGISTER
+        && let Ok(Some(email)) = parameters.text("email", TEXT_MAX)
+    {
+        facts.email_sha256 = Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS));
+    }
 }

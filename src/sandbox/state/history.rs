@@ -26,6 +26,7 @@ impl State {
             last_rbit_id: _,
             mails,
             calls: _,
+            environment: _,
             clock_offset_us: _,
         } = self;
         let mut events: Vec<Event> = Vec::new();
@@ -53,11 +54,11 @@ impl State {
             client_id: *client_id,
             redirect_uri: redirect_uri.clone(),
         }));
-        events.extend(accounts.values().cloned().map(|account| Event::AccountMade(Box::new(account))));
+        events.extend(accounts.iter().cloned().map(|account| Event::AccountMade(Box::new(account))));
         if !rbits.is_empty() {
             events.push(Event::RbitsMade { rbits: rbits.values().cloned().collect() });
         }
-        events.extend(mails.iter().cloned().map(Event::MailSent));
+        events.extend(mails.all().iter().cloned().map(Event::MailSent));
         events
     }
 
@@ -83,7 +84,7 @@ impl State {
     /// Goes back to what a history leads to; calls and clock stay.
     pub(super) fn restore(&mut self, history: Vec<Event>) {
         let calls = std::mem::take(&mut self.calls);
-        *self = Self { calls, clock_offset_us: self.clock_offset_us, ..Self::default() };
+        *self = Self { calls, environment: self.environment, clock_offset_us: self.clock_offset_us, ..Self::default() };
         for event in history {
             self.apply(event);
         }

@@ -31,6 +31,7 @@ pub(super) fn options(dir: Option<&Path>) -> Options {
         environment: Environment::Stage,
         throttle: Throttle::Off,
         settings: serde_json::Map::new(),
+        tls_dir: None,
     }
 }
 

@@ -224,10 +224,12 @@ fn what_can_be_reached_is_found_in_the_code() {
     has(&surface::settings(), "codes.reused_code");
     has(&surface::kinds(), "lose_before");
     has(&surface::errors(&tree), "protocol.rs::unknown_call");
-    let sample =
-        r#"match x { ("POST", ["a", id, act @ ("b" | "c")]) => 1, ("GET", ["d", _]) => 2, ("PUT", "e") => 3 }"#;
-    let wanted = ["POST /control/a/ID/b", "POST /control/a/ID/c", "GET /control/d/ID", "PUT /control/own/ID/e"];
-    assert_eq!(surface::routes_in(sample, "own"), wanted);
+    let sample = r#"match x { ("POST", ["a", id, act @ ("b" | "c")]) => 1, ("GET", ["d", _]) => 2 }"#;
+    let wanted = ["POST /control/a/ID/b", "POST /control/a/ID/c", "GET /control/d/ID"];
+    assert_eq!(surface::routes_in(sample, ""), wanted);
+    let sample = r#"match x { ("PUT", "e") => 3, ("GET", []) => 4, ("POST", [name, "restore"]) => 5 }"#;
+    let wanted = ["PUT /control/own/ID/e", "GET /control/own", "POST /control/own/ID/restore"];
+    assert_eq!(surface::routes_in(sample, "/own"), wanted);
     assert_eq!(surface::keys(&json!({"a": 1, "b": {"c": 2, "d": {}}})), ["a", "b.c", "b.d"]);
     assert_eq!(surface::keys(&Value::Null), Vec::<String>::new());
 }

@@ -79,7 +79,7 @@ pub(super) enum Event {
     /// An app changed what it says of an account.
     AccountModified { account_id: u64, details: Box<Details> },
     /// An app told something about an object.
-    RbitsMade(Vec<Rbit>),
+    RbitsMade { rbits: Vec<Rbit> },
     /// An app took an rbit back.
     RbitDeleted { rbit_id: u64 },
     /// These tokens died.
@@ -172,7 +172,7 @@ impl State {
             Event::AccountModified { account_id, details } => {
                 self.accounts.change(account_id, |account| account.update(*details));
             }
-            Event::RbitsMade(rbits) => self.keep_rbits(rbits),
+            Event::RbitsMade { rbits } => self.keep_rbits(rbits),
             Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
             Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
             Event::Restored { events } => self.restore(events),

@@ -2,11 +2,14 @@
 
 mod accounts;
 mod confirmation;
+mod control;
 mod corpus;
 mod faithfulness;
 mod faulty;
 mod journey;
 mod pages;
+mod rbits;
 mod registration;
 mod restart;
+mod snapshots;
 mod support;

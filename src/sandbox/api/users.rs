@@ -28,7 +28,7 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let (user_id, client_id) = (user.user_id, token.client_id);
     let told = rbits::from_parameter(call, (user_id, client_id), RbitObject::User, user_id)?;
     if !told.is_empty() {
-        call.events.push(Event::RbitsMade(told));
+        call.events.push(Event::RbitsMade { rbits: told });
     }
     let body = object(user, wanted.as_ref().or_else(|| context.state.callback(user_id, client_id)));
     if let Some(callback_uri) = wanted {

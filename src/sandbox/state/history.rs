@@ -54,7 +54,7 @@ impl State {
         }));
         events.extend(accounts.iter().cloned().map(|account| Event::AccountMade(Box::new(account))));
         if !rbits.is_empty() {
-            events.push(Event::RbitsMade(rbits.values().cloned().collect()));
+            events.push(Event::RbitsMade { rbits: rbits.values().cloned().collect() });
         }
         events.extend(mails.all().iter().cloned().map(Event::MailSent));
         events

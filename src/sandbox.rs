@@ -16,6 +16,7 @@ mod faults;
 pub mod fuzzing;
 mod hash;
 mod journal;
+mod notices;
 mod pages;
 mod parameters;
 mod protocol;
@@ -39,6 +40,7 @@ use tokio::net::TcpListener;
 
 pub use self::environment::Environment;
 use self::journal::{Journal, JournalError};
+use self::notices::{Delivery, Desk, Poster};
 use self::server::Server;
 use self::settings::Settings;
 pub use self::settings::Throttle;
@@ -67,6 +69,8 @@ pub struct Options {
     pub environment: Environment,
     /// Whether and how calls are limited at the start: 30 in 10 seconds for each app.
     pub throttle: Throttle,
+    /// Authorities that receivers of notices may have their certificates from, as PEM files; none beside them is known.
+    pub notice_roots: Vec<Vec<u8>>,
     /// Settings of the control API that shall differ from those above, and from their defaults, from the start on.
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// Where certificate and key for TLS stand, or are made; none answers in clear.
@@ -86,6 +90,7 @@ impl Options {
             register_revokes: false,
             environment: Environment::Stage,
             throttle: Throttle::Sliding,
+            notice_roots: Vec::new(),
             settings: serde_json::Map::new(),
             tls_dir: None,
         }
@@ -147,6 +152,9 @@ pub enum Error {
         /// As what it should be started.
         asked: &'static str,
     },
+    /// The authorities for notices cannot be used.
+    #[error("the authorities for notices cannot be used: {0}")]
+    NoticeRoots(String),
     /// Certificate or key cannot be used.
     #[error("TLS: {0}")]
     Tls(String),
@@ -172,6 +180,7 @@ pub struct Sandbox {
     owner_account_id: u64,
     core: Arc<Core>,
     server: Server,
+    delivery: Delivery,
 }
 
 impl Sandbox {
@@ -183,6 +192,7 @@ impl Sandbox {
         if !options.listen.ip().is_loopback() {
             return Err(Error::NotLoopback(options.listen));
         }
+        let poster = Poster::new(&options.notice_roots).map_err(Error::NoticeRoots)?;
         let listen = |source| Error::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
@@ -207,6 +217,7 @@ impl Sandbox {
             Core::new(clock, entropy, time_scale, environment, endpoints.ui.clone(), world)
         };
         let server = Server::start(listener, core.clone(), acceptor);
+        let delivery = Delivery::start(core.clone(), poster);
         Ok(Self {
             endpoints,
             local_addr,
@@ -214,6 +225,7 @@ impl Sandbox {
             owner_account_id,
             core,
             server,
+            delivery,
         })
     }
 
@@ -241,6 +253,7 @@ impl Sandbox {
     /// Drops every connection, answered or not, and closes the journal; the directory and the port are free after it.
     pub async fn stop(self) {
         self.server.stop().await;
+        self.delivery.stop().await;
         self.core.lock().journal.close();
     }
 }
@@ -253,7 +266,8 @@ fn open_world(options: &Options) -> Result<World, Error> {
         Some(dir) => Journal::open(dir)?,
         None => (Journal::in_memory(), Vec::new()),
     };
-    let mut world = World::new(State::default(), journal, settings);
+    let desk = Desk::new(options.clock.clone());
+    let mut world = World::new(State::default(), journal, settings, desk);
     for event in events {
         world.state.apply(event);
     }

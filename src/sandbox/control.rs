@@ -4,6 +4,7 @@
 mod accounts;
 mod apps;
 mod calls;
+mod notices;
 mod snapshot;
 mod state;
 mod users;
@@ -79,6 +80,7 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("POST", ["tokens", "revoke"]) => users::revoke_token(core, &read(request)?),
         ("GET", ["mails"]) => users::mails(core, &request.query),
         (_, ["accounts", id, act]) => accounts::answer(core, request, id, act),
+        (_, ["notices", path @ ..]) => notices::answer(core, request, path),
         ("POST", ["apps"]) => apps::make_app(core),
         ("GET", ["app"]) => apps::app(core),
         ("GET", ["state"]) => Ok(state::state(core)),

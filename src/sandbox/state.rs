@@ -19,6 +19,7 @@ use self::call::CallLog;
 use self::index::{Accounts, Mails};
 use super::environment::Environment;
 use super::hash::Password;
+use super::notices::{Book, NoticeChange};
 use crate::domain::ambient::Timestamp;
 
 pub(super) use account::{Account, AccountState, Details};
@@ -88,6 +89,8 @@ pub(super) enum Event {
     CallbackSet { user_id: u64, client_id: u64, callback_uri: String },
     /// The clock stands this far ahead of the machine's.
     ClockAdvanced { offset_us: i64 },
+    /// Something happened to a notice.
+    Notice(NoticeChange),
     /// Everything is as these events leave it, but for calls and clock.
     Restored { events: Vec<Event> },
     /// A call was answered (or dropped).
@@ -113,7 +116,7 @@ pub(super) struct State {
     tokens: HashMap<String, Token>,
     /// Hashes of all tokens of a (user, app), in order of issue.
     grants: BTreeMap<(u64, u64), Vec<String>>,
-    callbacks: HashMap<(u64, u64), String>,
+    callbacks: BTreeMap<(u64, u64), String>,
     /// (user, app) pairs with the user's consent.
     approvals: BTreeSet<(u64, u64)>,
     /// Where a (user, app) goes after confirming, as the last registration said.
@@ -125,6 +128,7 @@ pub(super) struct State {
     last_rbit_id: Option<u64>,
     accounts: Accounts,
     mails: Mails,
+    notices: Book,
     calls: CallLog,
     environment: Option<Environment>,
     clock_offset_us: i64,
@@ -175,6 +179,7 @@ impl State {
             Event::RbitsMade { rbits } => self.keep_rbits(rbits),
             Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
             Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
+            Event::Notice(change) => self.notices.apply(change),
             Event::Restored { events } => self.restore(events),
             Event::Called(call) => self.calls.push(call),
             about_grants @ (Event::Approved { .. }
@@ -390,6 +395,17 @@ impl State {
     /// Where an app wants notices about a user.
     pub(super) fn callback(&self, user_id: u64, client_id: u64) -> Option<&String> {
         self.callbacks.get(&(user_id, client_id))
+    }
+
+    /// Where notices about a user go, app by app.
+    pub(super) fn callbacks_of(&self, user_id: u64) -> impl Iterator<Item = (u64, &String)> {
+        let of_user = self.callbacks.range((user_id, u64::MIN)..=(user_id, u64::MAX));
+        of_user.map(|((_, client_id), callback_uri)| (*client_id, callback_uri))
+    }
+
+    /// Every notice so far.
+    pub(super) const fn notices(&self) -> &Book {
+        &self.notices
     }
 
     /// The newest calls, oldest first.

@@ -11,6 +11,7 @@ use super::control::Snapshots;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
+use super::notices::Desk;
 use super::settings::Settings;
 use super::state::{Event, State};
 use super::throttle::Meter;
@@ -97,11 +98,13 @@ pub(super) struct World {
     pub(super) settings_at_start: Settings,
     pub(super) snapshots: Snapshots,
     pub(super) throttle: Meter,
+    /// Where changes become notices.
+    pub(super) desk: Desk,
 }
 
 impl World {
     /// A world as it starts: no fault, no snapshot.
-    pub(super) fn new(state: State, journal: Journal, settings: Settings) -> Self {
+    pub(super) fn new(state: State, journal: Journal, settings: Settings, desk: Desk) -> Self {
         Self {
             state,
             journal,
@@ -110,15 +113,20 @@ impl World {
             settings,
             snapshots: Snapshots::default(),
             throttle: Meter::default(),
+            desk,
         }
     }
 
-    /// Journals the events as one step, then applies them. After an error nothing has happened.
-    pub(super) fn commit(&mut self, events: Vec<Event>) -> io::Result<()> {
+    /// Journals the events, with the notices that they cause, as one step, then applies them. After an error nothing has happened.
+    pub(super) fn commit(&mut self, mut events: Vec<Event>) -> io::Result<()> {
+        self.desk.add_notices(&self.state, &self.settings, &mut events);
         let changes_something = events.iter().any(|event| !matches!(event, Event::Called(_)));
         self.journal.append(&events, changes_something)?;
         for event in events {
             self.state.apply(event);
+        }
+        if changes_something {
+            self.desk.wake();
         }
         Ok(())
     }

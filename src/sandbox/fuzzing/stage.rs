@@ -17,6 +17,7 @@ use crate::sandbox::environment::Environment;
 use crate::sandbox::faults::call_name;
 use crate::sandbox::hash::{Password, sha256};
 use crate::sandbox::journal::Journal;
+use crate::sandbox::notices::Desk;
 use crate::sandbox::protocol::{PERMISSIONS, SCOPES, SCOPES_CURRENT};
 use crate::sandbox::settings::{Settings, Throttle};
 use crate::sandbox::state::{App, Code, Event, State, Token, TokenKind, User, UserState};
@@ -191,7 +192,7 @@ impl Stage {
     fn with(state: State) -> Self {
         let clock = Arc::new(AdjustableClock::stopped_at(Timestamp::from_unix_seconds(NOW_S)));
         let settings = Settings::new(true, false, Throttle::Off);
-        let world = World::new(state, Journal::in_memory(), settings);
+        let world = World::new(state, Journal::in_memory(), settings, Desk::new(clock.clone()));
         let entropy = Arc::new(Repeating::default());
         Self { core: Core::new(clock, entropy, 1, Environment::Stage, UI.to_owned(), world) }
     }

@@ -26,6 +26,7 @@ impl State {
             rbits_about: _,
             last_rbit_id: _,
             mails,
+            notices,
             calls: _,
             environment: _,
             clock_offset_us: _,
@@ -42,7 +43,7 @@ impl State {
         };
         events.extend(in_order(sessions.iter()).map(opened));
         self.tell_grants(&mut events);
-        events.extend(in_order(callbacks.iter()).map(|((user_id, client_id), callback_uri)| Event::CallbackSet {
+        events.extend(callbacks.iter().map(|((user_id, client_id), callback_uri)| Event::CallbackSet {
             user_id: *user_id,
             client_id: *client_id,
             callback_uri: callback_uri.clone(),
@@ -57,6 +58,7 @@ impl State {
             events.push(Event::RbitsMade { rbits: rbits.values().cloned().collect() });
         }
         events.extend(mails.all().iter().cloned().map(Event::MailSent));
+        events.extend(notices.history().map(Event::Notice));
         events
     }
 

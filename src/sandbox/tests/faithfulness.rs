@@ -227,6 +227,7 @@ fn what_can_be_reached_is_found_in_the_code() {
     let sample = r#"match x { ("POST", ["a", id, act @ ("b" | "c")]) => 1, ("GET", ["d", _]) => 2 }"#;
     let wanted = ["POST /control/a/ID/b", "POST /control/a/ID/c", "GET /control/d/ID"];
     assert_eq!(surface::routes_in(sample, ""), wanted);
+    assert_eq!(surface::routes_in(r#"("GET", "f.jsonl") => 1"#, ""), ["GET /control/f.jsonl"]);
     let sample = r#"match x { ("PUT", "e") => 3, ("GET", []) => 4, ("POST", [name, "restore"]) => 5 }"#;
     let wanted = ["PUT /control/own/ID/e", "GET /control/own", "POST /control/own/ID/restore"];
     assert_eq!(surface::routes_in(sample, "/own"), wanted);

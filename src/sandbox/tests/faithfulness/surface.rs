@@ -70,7 +70,7 @@ pub(super) fn routes(tree: &Tree) -> Vec<String> {
 }
 
 /// The routes that a text matches on: `("METHOD", [segments])` below a collection, or `("METHOD", "act")` for one of its
-/// objects.
+/// objects; without a collection, for a request of that name.
 pub(super) fn routes_in(text: &str, below: &str) -> Vec<String> {
     let mut routes = Vec::new();
     for method in ["GET", "POST", "DELETE", "PUT"] {
@@ -80,7 +80,8 @@ pub(super) fn routes_in(text: &str, below: &str) -> Vec<String> {
                 Some(pattern) => expanded(pattern.split_once("])").map_or("", |(pattern, _)| pattern)),
                 None => {
                     let act = rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-                    act.into_iter().map(|(act, _)| format!("/ID/{act}")).collect()
+                    let object = if below.is_empty() { "" } else { "/ID" };
+                    act.into_iter().map(|(act, _)| format!("{object}/{act}")).collect()
                 }
             };
             routes.extend(paths.into_iter().map(|path| (at, format!("{method} /control{below}{path}"))));

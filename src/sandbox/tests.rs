@@ -1,6 +1,9 @@
 //! The sandbox as its users see it: over real HTTP, with a browser of a few lines.
 
 mod accounts;
+mod apps;
+mod batch;
+mod calls;
 mod confirmation;
 mod control;
 mod corpus;
@@ -9,6 +12,7 @@ mod faulty;
 mod journey;
 mod notices;
 mod pages;
+mod parsing;
 mod rbits;
 mod receiver;
 mod registration;

@@ -198,7 +198,7 @@ fn refuse_taken(
         account.client_id == client_id && account.state != AccountState::Deleted && Some(account.account_id) != but
     };
     if context.state.accounts_with_reference(user_id, reference_id).any(is_taken) {
-        return Err(ApiError::invalid_parameter("reference_id parameter must be unique, an account already has it"));
+        return Err(ApiError::duplicate_reference_id(&context.settings.codes));
     }
     Ok(())
 }

@@ -125,15 +125,8 @@ fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Ef
     {
         return unwritten(&error);
     }
-    let context = core.context(world);
-    let now = context.now;
-    let (Outcome { mut reply, mut facts, mut events }, is_api) = match pages::answer(&context, request) {
-        Some(outcome) => (outcome, false),
-        None => (api::answer(&context, request), true),
-    };
-    if is_api && !events.is_empty() {
-        reply.headers.extend(of_write(core));
-    }
+    let now = core.clock.now();
+    let Outcome { mut reply, mut facts, mut events } = decide(core, world, request);
     if let Some(effect) = effect {
         effect.spoil(request, now, &mut reply, &mut facts, &mut events);
     }
@@ -146,6 +139,22 @@ fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Ef
         Ok(()) => reply,
         Err(error) => unwritten(&error),
     }
+}
+
+/// Decides what a request is answered. Only a batch changes the world meanwhile.
+fn decide(core: &Core, world: &mut World, request: &Request) -> Outcome {
+    if request.call == api::batch::NAME {
+        return api::batch::answer(core, world, request);
+    }
+    let context = core.context(world);
+    if let Some(outcome) = pages::answer(&context, request) {
+        return outcome;
+    }
+    let mut outcome = api::answer(&context, request);
+    if api::is_write(&request.call) && outcome.reply.status == 200 {
+        outcome.reply.headers.extend(of_write(core));
+    }
+    outcome
 }
 
 fn unwritten(error: &io::Error) -> Reply {
@@ -164,7 +173,7 @@ fn log_only(core: &Core, request: &Request, effect: &Effect, failure: Option<&Fa
 }
 
 /// The call-log line; `status` is none when the connection is dropped.
-fn record(
+pub(in crate::sandbox) fn record(
     core: &Core,
     world: &World,
     request: &Request,
@@ -174,6 +183,7 @@ fn record(
 ) -> Call {
     Call {
         seq: world.state.next_call_seq(),
+        in_batch: None,
         at: core.clock.now(),
         method: request.method.clone(),
         path: CallPath::of(&request.call),

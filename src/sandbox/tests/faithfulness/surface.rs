@@ -3,19 +3,14 @@
 use serde_json::Value;
 
 use super::tree::Tree;
+use crate::sandbox::api;
 use crate::sandbox::faults::Kind;
 use crate::sandbox::settings::{Settings, Throttle};
 
 /// Every API call.
-pub(super) fn calls(tree: &Tree) -> Vec<String> {
-    let text = tree.text("src/sandbox/api.rs").unwrap();
-    let (_, table) = text.split_once("const CALLS").unwrap();
-    let (table, _) = table.split_once("\n];").unwrap();
-    let named = |line: &str| match line.trim().strip_prefix('(')?.split_once(',')? {
-        ("REGISTER", _) => Some("/user/register".to_owned()),
-        (name, _) => Some(name.trim_matches('"').to_owned()),
-    };
-    table.lines().filter_map(named).collect()
+pub(super) fn calls() -> Vec<String> {
+    let calls = api::describe();
+    calls.as_array().unwrap().iter().map(|call| call["call"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Every setting; those within one are joined by a point.

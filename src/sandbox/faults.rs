@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::hash::{labelled, sha256};
-use super::parameters::{Parameters, bearer};
+use super::parameters::{Parameters, bearer, plain_path};
 use super::protocol::ApiError;
 use super::settings::Settings;
 use super::state::State;
@@ -24,12 +24,6 @@ const DELAY_MS_MAX: u64 = 600_000;
 /// Longest pause between two bytes of a dripping answer: a second is slower than any line, and most clients' deadlines are on the
 /// whole answer.
 const DRIP_MS_MAX: u64 = 1_000;
-
-/// The `error_code` of a throttled call.
-const THROTTLED: u32 = 1007;
-
-/// HTTP status of a throttled call unless the settings say otherwise: the one made for it; WePay's is not known.
-const THROTTLED_STATUS: u16 = 429;
 
 /// Most faults at a time: each request looks through all of them.
 const FAULTS_MAX: usize = 1_000;
@@ -263,10 +257,13 @@ impl Faults {
     }
 }
 
-/// The name of a call: its path without `/v2` and without a trailing slash.
+/// The name of a call: its path without `/v2`, percent-encoding and idle slashes.
 pub(super) fn call_name(path: &str) -> String {
-    let path = path.strip_prefix("/v2").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-    path.strip_suffix('/').unwrap_or(path).to_owned()
+    let path = plain_path(path);
+    match path.strip_prefix("/v2").filter(|rest| rest.starts_with('/')) {
+        Some(rest) => rest.to_owned(),
+        None => path,
+    }
 }
 
 /// A number below 100 that follows from the seed and the number of the call alone.
@@ -325,8 +322,9 @@ fn check(plan: &Plan) -> Result<(), String> {
 fn effect_of(plan: &Plan, settings: &Settings) -> Effect {
     let failure = match (plan.kind, plan.status, plan.error_code) {
         (Kind::Throttle, ..) => {
-            let status = settings.http_status.get(&THROTTLED).copied().unwrap_or(THROTTLED_STATUS);
-            Some(Failure::Api(ApiError::scripted(status, THROTTLED, None)))
+            let refusal = ApiError::throttled();
+            let status = settings.http_status.get(&refusal.code).copied().unwrap_or(refusal.status);
+            Some(Failure::Api(ApiError { status, ..refusal }))
         }
         (_, Some(status), Some(code)) => {
             Some(Failure::Api(ApiError::scripted(status, code, plan.error_description.clone())))

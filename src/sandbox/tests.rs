@@ -3,6 +3,9 @@
 mod accounts;
 mod accounts_by_call;
 mod accounts_shapes;
+mod apps;
+mod batch;
+mod calls;
 mod confirmation;
 mod control;
 mod corpus;
@@ -12,6 +15,7 @@ mod journey;
 mod lifecycle;
 mod notices;
 mod pages;
+mod parsing;
 mod rbits;
 mod receiver;
 mod registration;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::api::ApiCall;
 use super::hash::sha256;
+use super::parameters::bearer;
 use super::protocol::ApiError;
 use super::settings::Throttle;
 use super::world::Context;
@@ -47,9 +48,7 @@ pub(super) fn admit(call: &mut ApiCall<'_>) -> Result<(), ApiError> {
     let limit = usize::try_from(call.context.settings.throttle_calls).unwrap_or(usize::MAX);
     if call.context.throttle.used_by(client_id, since) >= limit {
         call.facts.client_id = Some(client_id);
-        let refusal = ApiError::throttled();
-        let status = call.context.settings.http_status.get(&refusal.code).copied().unwrap_or(refusal.status);
-        return Err(ApiError { status, ..refusal });
+        return Err(ApiError::throttled());
     }
     call.facts.counted = Some((client_id, since));
     Ok(())
@@ -59,7 +58,7 @@ pub(super) fn admit(call: &mut ApiCall<'_>) -> Result<(), ApiError> {
 fn app_of(call: &ApiCall<'_>) -> Option<u64> {
     let state = call.context.state;
     let named = call.parameters.required_id("client_id").ok().and_then(|client_id| state.app(client_id));
-    let by_token = || state.token(&sha256(call.presented?)).map(|token| token.client_id);
+    let by_token = || state.token(&sha256(bearer(&call.request.headers)?)).map(|token| token.client_id);
     named.map(|app| app.client_id).or_else(by_token)
 }
 

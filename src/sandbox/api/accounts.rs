@@ -179,7 +179,7 @@ fn refuse_taken(
             && changed.is_none_or(|changed| changed.account_id != account.account_id)
     };
     if context.state.accounts_with_reference(owner, reference_id).any(is_taken) {
-        return Err(errors::taken(&context.settings.codes));
+        return Err(ApiError::duplicate_reference_id(&context.settings.codes));
     }
     Ok(())
 }

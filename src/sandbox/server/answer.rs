@@ -117,6 +117,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|_| Dropped)
 }
 
+/// Decides what a request is answered. Only a batch changes the world meanwhile.
+fn decide(core: &Core, world: &mut World, request: &Request) -> Outcome {
+    if request.call == api::batch::NAME {
+        return api::batch::answer(core, world, request);
+    }
+    let context = core.context(world);
+    pages::answer(&context, request).unwrap_or_else(|| api::answer(&context, request))
+}
+
 /// Decides, journals, applies; the answer as it will be sent.
 fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Effect>) -> Reply {
     if let Err(error) = world.settle(core.clock.now()) {
@@ -128,13 +137,9 @@ fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Ef
     {
         return unwritten(&error);
     }
-    let context = core.context(world);
-    let now = context.now;
-    let (Outcome { mut reply, mut facts, mut events }, is_api) = match pages::answer(&context, request) {
-        Some(outcome) => (outcome, false),
-        None => (api::answer(&context, request), true),
-    };
-    if is_api && !events.is_empty() {
+    let now = core.clock.now();
+    let Outcome { mut reply, mut facts, mut events } = decide(core, world, request);
+    if facts.error_code.is_none() && api::is_write(&request.call) {
         reply.headers.extend(of_write(core));
     }
     if let Some(effect) = effect {
@@ -167,7 +172,7 @@ fn log_only(core: &Core, request: &Request, effect: &Effect, failure: Option<&Fa
 }
 
 /// The call-log line; `status` is none when the connection is dropped.
-fn record(
+pub(in crate::sandbox) fn record(
     core: &Core,
     world: &World,
     request: &Request,
@@ -177,6 +182,7 @@ fn record(
 ) -> Call {
     Call {
         seq: world.state.next_call_seq(),
+        in_batch: None,
         at: core.clock.now(),
         method: request.method.clone(),
         path: CallPath::of(&request.call),

@@ -24,6 +24,9 @@ const PATH_MAX: usize = 100;
 pub(in crate::sandbox) struct Call {
     /// 1, 2, 3 …
     pub(in crate::sandbox) seq: u64,
+    /// Of a call inside of a batch: `seq` of the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::sandbox) in_batch: Option<u64>,
     /// When, by the sandbox's clock.
     #[serde(with = "rfc3339")]
     pub(in crate::sandbox) at: Timestamp,
@@ -230,6 +233,7 @@ mod tests {
     fn call(seq: u64) -> Call {
         Call {
             seq,
+            in_batch: None,
             at: Timestamp::from_micros(1_700_000_000_000_001),
             method: Method::POST,
             path: CallPath::of("/user"),

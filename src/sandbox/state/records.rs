@@ -51,6 +51,8 @@ pub(in crate::sandbox) struct App {
     pub(in crate::sandbox) client_id: u64,
     /// Ten lower-case hexadecimal digits.
     pub(in crate::sandbox) client_secret: String,
+    /// Its first secret, from which the owner's token and the keys of mails are derived: they outlive a change of the secret.
+    pub(in crate::sandbox) seed: String,
     /// The user who registered the app.
     pub(in crate::sandbox) owner_user_id: u64,
     /// What the pages call it.

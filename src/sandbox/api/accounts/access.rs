@@ -29,7 +29,7 @@ impl<'a> Access<'a> {
     ) -> Result<(Self, T), ApiError> {
         let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
         if let Some(permission) = permission {
-            call.need_permission(permission, permission)?;
+            call.require_permission(permission, permission)?;
         }
         let account_id = call.parameters.required_id("account_id")?;
         let wanted = read(call)?;

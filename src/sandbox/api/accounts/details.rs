@@ -76,7 +76,7 @@ pub(super) fn fee_schedule(call: &ApiCall<'_>) -> Result<Option<Change>, ApiErro
         Some(Value::Null) => Ok(call.is_permitted("fee_schedule").then_some(Change::FeeSchedule { slot: None })),
         Some(_) => {
             let slot = call.parameters.integer(name)?;
-            call.need_permission("fee_schedule", name)?;
+            call.require_permission("fee_schedule", name)?;
             Ok(slot.map(|slot| Change::FeeSchedule { slot: Some(slot) }))
         }
     }
@@ -94,7 +94,7 @@ pub(super) fn place(call: &ApiCall<'_>) -> Result<(String, String), ApiError> {
         )));
     }
     if let Some(permission) = permission {
-        call.need_permission(permission, &format!("country {country}"))?;
+        call.require_permission(permission, &format!("country {country}"))?;
     }
     Ok(((*country).to_owned(), (*currency).to_owned()))
 }

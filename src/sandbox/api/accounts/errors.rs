@@ -2,16 +2,10 @@
 //! inferred unless said otherwise.
 
 use crate::sandbox::protocol::ApiError;
-use crate::sandbox::settings::Codes;
 
 /// 1002: a risk header is missing.
 pub(super) fn no_header(name: &str) -> ApiError {
     refused(1002, &format!("{name} header is required"))
-}
-
-/// Another account of this (user, app) has that reference id; the number is a setting.
-pub(super) fn taken(codes: &Codes) -> ApiError {
-    refused(codes.duplicate_reference_id, "reference_id parameter must be unique, an account already has it")
 }
 
 /// 1003: what the account still holds keeps it from being deleted (the rule: WePay.NET; no source has its number).

@@ -87,7 +87,7 @@ pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, A
 /// control API can put it at any state).
 pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
-    call.need_permission("kyc", "kyc")?;
+    call.require_permission("kyc", "kyc")?;
     let kyc_id = call.parameters.required_id("kyc_id")?;
     call.parameters.refuse_unexpected(&["kyc_id"])?;
     let account_id = kyc_id.saturating_sub(KYC_ID_ABOVE);
@@ -128,7 +128,7 @@ fn object(account: &Account, state: KycState) -> Value {
 /// `WePay-Risk-Token` (a UUID) and `Client-IP` (WePay API docs, risk headers page).
 fn check_headers(call: &ApiCall<'_>) -> Result<(), ApiError> {
     let header = |name: &str| {
-        let text = call.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
+        let text = call.request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
         if text.is_empty() { Err(errors::no_header(name)) } else { Ok(text) }
     };
     let token = header("WePay-Risk-Token")?;

@@ -60,7 +60,7 @@ fn is_framed(parameters: &Parameters) -> Result<bool, ApiError> {
 fn prefill(call: &ApiCall<'_>) -> Result<Option<Value>, ApiError> {
     let name = "prefill_info";
     let Some(info) = call.parameters.nested(name)? else { return Ok(None) };
-    call.need_permission(name, name)?;
+    call.require_permission(name, name)?;
     info.refuse_unexpected(&PREFILL)?;
     for name in ["email", "entity_name", "description"] {
         info.text(name, TEXT_MAX)?;

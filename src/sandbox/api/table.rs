@@ -73,20 +73,27 @@ const ANY_TOKEN: Proof = Proof::Token(None);
 const CALLS: &[Entry] = &[
     Entry::look_up("/account", ACCOUNTS, accounts::lookup).takes(&["account_id"], &[]),
     Entry::write("/account/create", ACCOUNTS, accounts::create),
-    Entry::write("/account/delete", ACCOUNTS, accounts::delete),
+    Entry::write("/account/delete", ACCOUNTS, accounts::delete).takes(&["account_id"], &["reason"]),
     Entry::look_up("/account/find", ACCOUNTS, accounts::find),
-    Entry::look_up("/account/get_reserve_details", ACCOUNTS, accounts::settlement::reserve_details),
-    Entry::look_up("/account/get_update_uri", ACCOUNTS, accounts::update::uri),
-    Entry::look_up("/account/kyc", ACCOUNTS, accounts::kyc::lookup),
-    Entry::write("/account/kyc/authorize", ACCOUNTS, accounts::kyc::authorize),
-    Entry::write("/account/kyc/create", ACCOUNTS, accounts::kyc::create),
-    Entry::write("/account/kyc/modify", ACCOUNTS, accounts::kyc::modify),
-    Entry::write("/account/membership/create", ACCOUNTS, accounts::membership::create),
-    Entry::write("/account/membership/modify", ACCOUNTS, accounts::membership::modify),
-    Entry::write("/account/membership/remove", ACCOUNTS, accounts::membership::remove),
+    Entry::look_up("/account/get_reserve_details", ACCOUNTS, accounts::settlement::reserve_details)
+        .takes(&["account_id"], &["currency"]),
+    Entry::look_up("/account/get_update_uri", ACCOUNTS, accounts::update::uri)
+        .takes(&["account_id"], &["mode", "redirect_uri", "prefill_info"]),
+    Entry::look_up("/account/kyc", ACCOUNTS, accounts::kyc::lookup).takes(&["account_id"], &[]),
+    Entry::write("/account/kyc/authorize", ACCOUNTS, accounts::kyc::authorize).takes(&["kyc_id"], &[]),
+    Entry::write("/account/kyc/create", ACCOUNTS, accounts::kyc::create)
+        .takes(&["client_id", "account_id"], &["individual", "business", "organization"]),
+    Entry::write("/account/kyc/modify", ACCOUNTS, accounts::kyc::modify).takes(&["account_id", "file_ids"], &[]),
+    Entry::write("/account/membership/create", ACCOUNTS, accounts::membership::create)
+        .takes(&["account_id", "member_access_token"], &["role", "admin_context"]),
+    Entry::write("/account/membership/modify", ACCOUNTS, accounts::membership::modify)
+        .takes(&["account_id", "user_id", "role"], &["admin_context"]),
+    Entry::write("/account/membership/remove", ACCOUNTS, accounts::membership::remove)
+        .takes(&["account_id", "user_id"], &[]),
     Entry::write("/account/modify", ACCOUNTS, accounts::modify),
-    Entry::write("/account/request_review", ACCOUNTS, accounts::settlement::request_review),
-    Entry::write("/account/settlement_setup", ACCOUNTS, accounts::settlement::setup),
+    Entry::write("/account/request_review", ACCOUNTS, accounts::settlement::request_review).takes(&["account_id"], &[]),
+    Entry::write("/account/settlement_setup", ACCOUNTS, accounts::settlement::setup)
+        .takes(&["account_id", "settlement_method", "frequency"], &[]),
     Entry::look_up("/app", Proof::Client, app::lookup).takes(&[], &[]),
     Entry::write("/app/modify", Proof::Client, app::modify).takes(&[], &["theme_object", "gaq_domains"]),
     Entry::write(batch::NAME, Proof::Client, batch::refuse_nested).takes(&["calls"], &[]),

@@ -14,17 +14,16 @@ pub(super) struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// The account of a call whose only parameter it is; anyone with access to it may ask.
+    /// The account of a call that has no other parameter; anyone with access to it may ask.
     pub(super) fn of(call: &mut ApiCall<'a>) -> Result<Self, ApiError> {
-        Self::with(call, None, &[], |_| Ok(())).map(|(access, ())| access)
+        Self::with(call, None, |_| Ok(())).map(|(access, ())| access)
     }
 
-    /// Authenticates, checks scope and permission, reads the parameters, of which there are `further` beside `account_id`,
-    /// and then finds that among the accounts of the user or those that the user is a member of.
+    /// Checks the app's permission, reads the other parameters, and then finds `account_id` among the accounts of the user
+    /// or those that the user is a member of.
     pub(super) fn with<T>(
         call: &mut ApiCall<'a>,
         permission: Option<&str>,
-        further: &[&str],
         read: impl FnOnce(&ApiCall<'a>) -> Result<T, ApiError>,
     ) -> Result<(Self, T), ApiError> {
         let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
@@ -33,7 +32,6 @@ impl<'a> Access<'a> {
         }
         let account_id = call.parameters.required_id("account_id")?;
         let wanted = read(call)?;
-        call.parameters.refuse_unexpected(&[&["account_id"], further].concat())?;
         Ok((Self::find(call, token, user, account_id)?, wanted))
     }
 

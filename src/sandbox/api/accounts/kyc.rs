@@ -58,7 +58,7 @@ const OWNER: [(&str, bool); 8] = [
 
 /// `/account/kyc`.
 pub(in crate::sandbox::api) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (access, ()) = Access::with(call, PERMISSION, &[], |_| Ok(()))?;
+    let (access, ()) = Access::with(call, PERMISSION, |_| Ok(()))?;
     let account = access.by_owner()?.account;
     Ok(object(account, account.standing.kyc))
 }
@@ -66,8 +66,7 @@ pub(in crate::sandbox::api) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, A
 /// `/account/kyc/create`. Identity is given once; it counts when the app has authorized it. A call from server to server comes
 /// with the risk headers of the person behind it.
 pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let further = [&["client_id"][..], &KINDS].concat();
-    let (access, (client_id, legal_name)) = Access::with(call, PERMISSION, &further, |call| {
+    let (access, (client_id, legal_name)) = Access::with(call, PERMISSION, |call| {
         check_headers(call)?;
         Ok((call.parameters.required_id("client_id")?, legal_name(&call.parameters)?))
     })?;
@@ -89,7 +88,6 @@ pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
     call.require_permission("kyc", "kyc")?;
     let kyc_id = call.parameters.required_id("kyc_id")?;
-    call.parameters.refuse_unexpected(&["kyc_id"])?;
     let account_id = kyc_id.saturating_sub(KYC_ID_ABOVE);
     let unknown = || ApiError::invalid_parameter("invalid kyc_id parameter");
     let account = Access::find(call, token, user, account_id).map_err(|_| unknown())?.by_owner()?.account;
@@ -106,7 +104,7 @@ pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value
 
 /// `/account/kyc/modify`: documents. There is no `/file/upload` here, so no file is ever found.
 pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (access, _) = Access::with(call, PERMISSION, &["file_ids"], |call| {
+    let (access, _) = Access::with(call, PERMISSION, |call| {
         call.parameters.array("file_ids")?.ok_or_else(|| ApiError::required("file_ids"))
     })?;
     let account = access.by_owner()?.account;
@@ -129,7 +127,7 @@ fn object(account: &Account, state: KycState) -> Value {
 fn check_headers(call: &ApiCall<'_>) -> Result<(), ApiError> {
     let header = |name: &str| {
         let text = call.request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
-        if text.is_empty() { Err(errors::no_header(name)) } else { Ok(text) }
+        if text.is_empty() { Err(ApiError::missing_header(name)) } else { Ok(text) }
     };
     let token = header("WePay-Risk-Token")?;
     let lengths = token.split('-').map(str::len);

@@ -27,10 +27,9 @@ const PREFILL: [&str; 10] = [
 
 /// `/account/get_update_uri`.
 pub(in crate::sandbox::api) fn uri(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (access, (is_framed, redirect_uri, prefill)) =
-        Access::with(call, None, &["mode", "redirect_uri", "prefill_info"], |call| {
-            Ok((is_framed(&call.parameters)?, call.parameters.uri("redirect_uri")?, prefill(call)?))
-        })?;
+    let (access, (is_framed, redirect_uri, prefill)) = Access::with(call, None, |call| {
+        Ok((is_framed(&call.parameters)?, call.parameters.uri("redirect_uri")?, prefill(call)?))
+    })?;
     let account = access.by_owner()?.confirmed()?.account;
     let mut query = form_urlencoded::Serializer::new(String::new());
     if is_framed {

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use super::state::{Account, AccountState, Cents, Change, DisabledReason, Event, KycState, State};
-use super::world::Context;
 use crate::domain::ambient::Timestamp;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,26 +43,29 @@ fn overdue(account: &Account) -> Vec<Event> {
     }
 }
 
-/// A payment to an account; `is_pending` when the money is on its way still.
+/// A payment to an account; `is_pending` when the money is on its way still, `scaled` divides a documented duration by the
+/// time scale.
 ///
 /// # Errors
 /// The account takes no payments, or none so large: [`CANNOT_TRANSACT`].
 pub(super) fn paid(
-    context: &Context<'_>,
     account: &Account,
     amount: Cents,
     is_pending: bool,
+    now: Timestamp,
+    scaled: impl Fn(Duration) -> Duration,
 ) -> Result<Event, &'static str> {
     let total = account.standing.received.plus(amount);
     let is_too_much = account.state == AccountState::Pending && total > UNCONFIRMED_MAX;
     if !account.payments().0 || is_too_much {
         return Err(CANNOT_TRANSACT);
     }
-    let after = |days| context.now.plus(context.scaled(DAY.saturating_mul(days))).as_micros();
+    let is_lacking = matches!(account.state, AccountState::Pending | AccountState::ActionRequired);
+    let after = |days| is_lacking.then(|| now.plus(scaled(DAY.saturating_mul(days))).as_micros());
     let change = Change::Paid {
         amount,
         is_pending,
-        at_us: context.now.as_micros(),
+        at_us: now.as_micros(),
         blocks_at_us: after(UNCONFIRMED_DAYS),
         ends_at_us: after(LACKING_DAYS),
     };
@@ -120,4 +122,111 @@ pub(super) fn user_deleted(state: &State, user_id: u64) -> Vec<Event> {
 /// One change of an account's standing.
 pub(super) const fn stands(account_id: u64, change: Change) -> Event {
     Event::AccountStands { account_id, change }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sandbox::state::{Bank, Details, Frequency, Settlement, Standing};
+
+    const ACCOUNT: u64 = 7;
+
+    fn state(first: AccountState) -> State {
+        let mut state = State::default();
+        state.apply(Event::AccountMade(Box::new(Account {
+            account_id: ACCOUNT,
+            owner_user_id: 1,
+            client_id: 1,
+            state: first,
+            kind: "personal".to_owned(),
+            country: "US".to_owned(),
+            currency: "USD".to_owned(),
+            mcc: None,
+            details: Details::default(),
+            created_at_us: 0,
+            standing: Standing::default(),
+        })));
+        state
+    }
+
+    /// What can happen to an account.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Pay(u64),
+        Kyc(KycState),
+        Bank(bool),
+        Force(AccountState),
+        Confirm,
+        Wait(u64),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        use AccountState::{ActionRequired, Active, Deleted, Disabled, Pending};
+        use KycState::{InReview, RequireDocs, Unsubmitted, Verified};
+        prop_oneof![
+            4 => (1..6_000_000_u64).prop_map(Act::Pay),
+            2 => prop::sample::select(vec![Unsubmitted, InReview, RequireDocs, Verified]).prop_map(Act::Kyc),
+            2 => any::<bool>().prop_map(Act::Bank),
+            1 => prop::sample::select(vec![Pending, ActionRequired, Active, Disabled, Deleted]).prop_map(Act::Force),
+            1 => Just(Act::Confirm),
+            4 => (0..20_u64).prop_map(Act::Wait),
+        ]
+    }
+
+    fn events(account: &Account, act: &Act, now: Timestamp) -> Vec<Event> {
+        let account_id = account.account_id;
+        match act {
+            Act::Pay(cents) => paid(account, Cents(*cents), false, now, |same| same).into_iter().collect(),
+            Act::Kyc(state) => after(account, vec![Change::Kyc { state: *state }]),
+            Act::Bank(is_there) => {
+                let bank = is_there.then(|| Bank::of(Settlement::Ach, "B", Frequency::Daily, now, |same| same));
+                after(account, vec![Change::Bank { bank }])
+            }
+            Act::Force(state) => vec![Event::AccountChanged { account_id, state: *state }],
+            Act::Confirm if account.state == AccountState::Pending => {
+                vec![Event::AccountChanged { account_id, state: confirmed(account) }]
+            }
+            Act::Confirm | Act::Wait(_) => Vec::new(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+        #[test]
+        fn time_always_comes_to_rest_and_no_rule_is_broken_on_the_way(
+            is_pending in any::<bool>(),
+            acts in prop::collection::vec(act(), 0..40),
+        ) {
+            let first = if is_pending { AccountState::Pending } else { AccountState::ActionRequired };
+            let mut state = state(first);
+            let mut now = Timestamp::from_micros(0);
+            for act in acts {
+                if let Act::Wait(days) = act {
+                    now = now.plus(DAY * u32::try_from(days).unwrap());
+                }
+                let account = state.account(ACCOUNT).unwrap();
+                let before = (account.payments().0, account.standing.received);
+                events(account, &act, now).into_iter().for_each(|event| state.apply(event));
+                let mut steps = 0;
+                while state.next_due().is_some_and(|at| at <= now) {
+                    due(&state, now).into_iter().for_each(|event| state.apply(event));
+                    steps += 1;
+                    prop_assert!(steps <= 2, "blocked, then deleted, or disabled");
+                }
+                let account = state.account(ACCOUNT).unwrap();
+                let standing = &account.standing;
+                prop_assert_eq!(state.next_due().map(Timestamp::as_micros), account.due_at_us());
+                prop_assert!(before.0 || standing.received == before.1, "nothing comes in where nothing may");
+                if !matches!(act, Act::Force(_)) && account.state == AccountState::Active && matches!(act, Act::Kyc(_) | Act::Bank(_)) {
+                    let loses = matches!(act, Act::Bank(false)) || matches!(act, Act::Kyc(state) if state != KycState::Verified);
+                    prop_assert!(!loses, "who loses identity or bank is not active");
+                }
+                let is_waiting = matches!(account.state, AccountState::Pending | AccountState::ActionRequired);
+                prop_assert!(is_waiting || standing.ends_at_us.is_none());
+            }
+        }
+    }
 }

@@ -140,7 +140,8 @@ fn force_state(_: &Context<'_>, account: &Account, request: &Request) -> Result<
 /// Lets a payment come: there at once, or on its way with `pending`.
 fn pay(context: &Context<'_>, account: &Account, request: &Request) -> Result<Vec<Event>, Refusal> {
     let Payment { amount, pending } = read(request)?;
-    let paid = lifecycle::paid(context, account, cents(&amount)?, pending);
+    let scaled = |duration| context.scaled(duration);
+    let paid = lifecycle::paid(account, cents(&amount)?, pending, context.now, scaled);
     paid.map(|event| vec![event]).map_err(|text| (400, format!("3004: {text}")))
 }
 

@@ -91,6 +91,24 @@ async fn what_needs_a_permission_is_refused_without_it() {
 }
 
 #[tokio::test]
+async fn wrong_parameters_are_told_before_a_foreign_account_and_that_before_its_state() {
+    let (world, token, id) = shop().await;
+    let (_, bob) = world.register("bob@shop.example").await;
+    world.to_account(&id, "state", json!({"state": "deleted"})).await;
+    let long = "x".repeat(256);
+    for (call, name) in
+        [("/account/delete", "reason"), ("/account/get_update_uri", "mode"), ("/account/modify", "name")]
+    {
+        let mut body = json!({"account_id": id});
+        body[name] = json!(long);
+        assert_eq!(world.call(&bob, call, body.clone()).await.refusal().2, 1003, "{call}");
+        body[name] = Value::Null;
+        assert_eq!(world.call(&bob, call, body.clone()).await.refusal().2, 3002, "{call}");
+        assert_eq!(world.call(&token, call, body).await.refusal().2, 3003, "{call}");
+    }
+}
+
+#[tokio::test]
 async fn an_account_is_deleted_once_and_only_when_it_is_empty() {
     let (world, token, id) = shop().await;
     let delete = async || world.call(&token, "/account/delete", json!({"account_id": id, "reason": "moved"})).await;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::theme;
 use super::{ApiCall, names};
+use crate::sandbox::api::theme;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX};
 use crate::sandbox::state::{Change, Details, since};

@@ -1,6 +1,5 @@
 //! How an account stands: identity, bank, money, members; and what can change of it.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -299,8 +298,9 @@ pub(in crate::sandbox) enum Change {
     FeeSchedule { slot: Option<u64> },
     /// A user has this role; none takes it away.
     Member { user_id: u64, role: Option<Role> },
-    /// A payment came. The two times are those of the first one, which alone sets them.
-    Paid { amount: Cents, is_pending: bool, at_us: i64, blocks_at_us: i64, ends_at_us: i64 },
+    /// A payment came. The two times are those of the first one, which alone sets them, and only where the owner has
+    /// something to do.
+    Paid { amount: Cents, is_pending: bool, at_us: i64, blocks_at_us: Option<i64>, ends_at_us: Option<i64> },
     /// A pending account takes no further payment.
     Blocked,
     /// What was on its way is there.
@@ -363,7 +363,7 @@ impl Standing {
                 *place = place.plus(*amount);
                 if self.first_payment_at_us.is_none() {
                     self.first_payment_at_us = Some(*at_us);
-                    (self.blocks_at_us, self.ends_at_us) = (Some(*blocks_at_us), Some(*ends_at_us));
+                    (self.blocks_at_us, self.ends_at_us) = (*blocks_at_us, *ends_at_us);
                 }
             }
             Change::Blocked => self.is_blocked = true,
@@ -382,12 +382,5 @@ impl Standing {
             // `apply` has taken in all the others.
             _ => {}
         }
-    }
-}
-
-/// Leaves out whom it is about.
-impl fmt::Debug for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Change(..)")
     }
 }

@@ -29,7 +29,7 @@ const LOGGED_PATH_MAX: usize = 100;
 /// Why a connection ends without an answer; hyper closes it when the service fails.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was dropped")]
-struct Dropped;
+pub(super) struct Dropped;
 
 /// The running listener.
 pub(super) struct Server {
@@ -86,7 +86,7 @@ async fn serve(stream: TcpStream, core: Arc<Core>, stop: CancellationToken, task
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (core, stop, tasks) = (core.clone(), stop.clone(), tasks.clone());
         async move {
-            let work = handle(core, request);
+            let work = handle(core, request.map(Body::new));
             let task = tasks.spawn(async move { stop.run_until_cancelled(work).await });
             task.await.ok().flatten().unwrap_or(Err(Dropped))
         }
@@ -95,10 +95,11 @@ async fn serve(stream: TcpStream, core: Arc<Core>, stop: CancellationToken, task
     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
-async fn handle(core: Arc<Core>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Dropped> {
+/// Answers one request, however it came here; an error is a connection that ends without an answer.
+pub(super) async fn handle(core: Arc<Core>, request: hyper::Request<Body>) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let Ok(body) = to_bytes(Body::new(body), BODY_MAX).await else {
+    let Ok(body) = to_bytes(body, BODY_MAX).await else {
         let error = ApiError { status: 413, ..ApiError::unparsable() };
         return Ok(response(api::error_reply(&error, VERSION_DEFAULT)));
     };

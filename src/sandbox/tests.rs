@@ -4,6 +4,7 @@ mod accounts;
 mod confirmation;
 mod faulty;
 mod journey;
+mod naughty;
 mod registration;
 mod restart;
 mod support;

@@ -12,6 +12,8 @@ mod confirmation;
 mod control;
 mod environment;
 mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod journal;
 mod pages;
@@ -34,7 +36,6 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 pub use self::environment::Environment;
-use self::faults::Faults;
 use self::journal::{Journal, JournalError};
 use self::server::Server;
 use self::settings::Settings;
@@ -63,6 +64,8 @@ pub struct Options {
     pub environment: Environment,
     /// Whether and how calls are limited at the start: 30 in 10 seconds for each app.
     pub throttle: Throttle,
+    /// Settings of the control API that shall differ from those above, and from their defaults, from the start on.
+    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Options {
@@ -78,6 +81,7 @@ impl Options {
             register_revokes: false,
             environment: Environment::Stage,
             throttle: Throttle::Off,
+            settings: serde_json::Map::new(),
         }
     }
 }
@@ -120,6 +124,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A setting that there is not, or a value that it cannot have.
+    #[error("the sandbox cannot be set like that: {0}")]
+    Setting(String),
     /// The journal cannot be read, written or locked, or is broken.
     #[error("the sandbox's journal cannot be used: {0}")]
     Journal(String),
@@ -210,12 +217,13 @@ impl Sandbox {
 
 /// State and journal of a start: replayed, or made.
 fn open_world(options: &Options) -> Result<World, Error> {
+    let settings = Settings::new(options.token_revokes, options.register_revokes, options.throttle);
+    let settings = settings.changed(&options.settings).map_err(Error::Setting)?;
     let (journal, events) = match &options.dir {
         Some(dir) => Journal::open(dir)?,
         None => (Journal::in_memory(), Vec::new()),
     };
-    let settings = Settings::new(options.token_revokes, options.register_revokes, options.throttle);
-    let mut world = World { state: State::default(), journal, faults: Faults::default(), settings };
+    let mut world = World::new(State::default(), journal, settings);
     for event in events {
         world.state.apply(event);
     }

@@ -138,6 +138,7 @@ impl Site {
             environment: Environment::Stage,
             // The product keeps no budget of calls yet.
             throttle: Throttle::Off,
+            settings: serde_json::Map::new(),
         })
         .await?;
         let listeners = Listeners {

@@ -112,16 +112,23 @@ impl Clock for SystemClock {
 /// The machine's clock plus an offset that can be moved forward: wall and boot time together.
 #[derive(Debug)]
 pub struct AdjustableClock {
+    /// Where a stopped clock stands without its offset; none for one that runs with the machine's.
+    stopped_at: Option<Timestamp>,
     offset: watch::Sender<Duration>,
 }
 
 impl Default for AdjustableClock {
     fn default() -> Self {
-        Self { offset: watch::Sender::new(Duration::ZERO) }
+        Self { stopped_at: None, offset: watch::Sender::new(Duration::ZERO) }
     }
 }
 
 impl AdjustableClock {
+    /// A clock that stands, and moves by [`AdjustableClock::advance`] alone: whatever is played on it twice, ends alike.
+    pub fn stopped_at(at: Timestamp) -> Self {
+        Self { stopped_at: Some(at), ..Self::default() }
+    }
+
     /// Moves the clock forward and wakes every sleeper whose time has come.
     pub fn advance(&self, by: Duration) {
         self.offset.send_modify(|offset| *offset = offset.saturating_add(by));
@@ -135,11 +142,12 @@ impl AdjustableClock {
 
 impl Clock for AdjustableClock {
     fn now(&self) -> Timestamp {
-        SystemClock.now().plus(self.offset())
+        self.stopped_at.unwrap_or_else(|| SystemClock.now()).plus(self.offset())
     }
 
     fn boot(&self) -> Duration {
-        SystemClock.boot().saturating_add(self.offset())
+        let machines = if self.stopped_at.is_some() { Duration::ZERO } else { SystemClock.boot() };
+        machines.saturating_add(self.offset())
     }
 
     fn sleep(&self, duration: Duration) -> Sleep<'_> {

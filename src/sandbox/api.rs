@@ -2,6 +2,7 @@
 
 mod accounts;
 mod app;
+mod rbits;
 mod register;
 mod tokens;
 mod users;
@@ -19,13 +20,17 @@ type Handler = fn(&mut ApiCall<'_>) -> Result<Value, ApiError>;
 
 /// The calls there are (WePay API docs). `resend_confirmation` is the old name of `send_confirmation` (change log of
 /// 2015-02-25), still in use later.
-const CALLS: [(&str, Handler); 11] = [
+const CALLS: [(&str, Handler); 15] = [
     ("/account", accounts::lookup),
     ("/account/create", accounts::create),
     ("/account/find", accounts::find),
     ("/account/modify", accounts::modify),
     ("/app", app::lookup),
     ("/oauth2/token", tokens::exchange),
+    ("/rbit", rbits::lookup),
+    ("/rbit/create", rbits::create),
+    ("/rbit/delete", rbits::delete),
+    ("/rbit/find", rbits::find),
     ("/user", users::lookup),
     ("/user/modify", users::modify),
     (REGISTER, register::register),
@@ -146,6 +151,11 @@ pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
 pub(super) fn error_reply(error: &ApiError, version: &str) -> Reply {
     let body = protocol::json_text(&error.envelope(version));
     Reply { status: error.status, media: Media::Json, headers: Vec::new(), body }
+}
+
+/// Whether there is a call of this name.
+pub(super) fn is_known(call: &str) -> bool {
+    CALLS.iter().any(|(name, _)| *name == call)
 }
 
 /// Whether a request is this call; decided before anything else is looked at (recorded on stage: an unknown path with a

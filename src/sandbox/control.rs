@@ -3,23 +3,30 @@
 
 mod accounts;
 mod apps;
+mod calls;
+mod snapshot;
 mod state;
 mod users;
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use url::form_urlencoded;
 
-use super::faults::{Plan, call_name};
-use super::world::{Core, Media, Reply, Request, World};
+use super::faults::Plan;
+use super::world::{Core, Media, Reply, Request};
 use crate::domain::ambient::Clock as _;
+
+pub(super) use snapshot::Snapshots;
 
 /// Longest jump of the clock: ten years, enough for every documented period and far from any overflow.
 const ADVANCE_S_MAX: u64 = 10 * 366 * 24 * 60 * 60;
+
+/// Largest body of a request to the control API: a snapshot with a hundred thousand users, each with a token and an account, has
+/// some 100 MiB.
+pub(super) const BODY_MAX: usize = 256 * 1024 * 1024;
 
 /// A refusal of the control API: HTTP status and what is wrong.
 type Refusal = (u16, String);
@@ -34,14 +41,16 @@ struct Advance {
 pub(super) fn answer(core: &Core, request: &Request, path: &str) -> Reply {
     let result = if is_from_page(&request.headers) {
         Err((403, "the control API does not answer pages of a browser".to_owned()))
+    } else if request.method == Method::GET && path.trim_end_matches('/') == "calls.jsonl" {
+        calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines))
     } else {
-        dispatch(core, request, path)
+        dispatch(core, request, path).map(|body| (Media::Json, body.to_string()))
     };
-    let (status, body) = match result {
-        Ok(body) => (200, body),
-        Err((status, text)) => (status, json!({ "error": text })),
+    let (status, media, body) = match result {
+        Ok((media, body)) => (200, media, body),
+        Err((status, text)) => (status, Media::Json, json!({ "error": text }).to_string()),
     };
-    Reply { status, media: Media::Json, headers: Vec::new(), body: body.to_string() }
+    Reply { status, media, headers: Vec::new(), body }
 }
 
 /// A browser names the page that sends a request; no test client does. Without this any web page could move the clock.
@@ -52,17 +61,20 @@ fn is_from_page(headers: &HeaderMap) -> bool {
 fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal> {
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     match (request.method.as_str(), segments.as_slice()) {
-        ("GET", ["calls"]) => calls(&core.lock(), &request.query),
+        ("GET", ["calls"]) => calls::list(&core.lock(), &request.query),
         ("POST", ["clock"]) => advance(core, &read(request)?),
         ("GET", ["clock"]) => Ok(clock(core)),
         ("POST", ["faults"]) => {
-            let id = core.lock().faults.add(read::<Plan>(request)?).map_err(|text| (400, text.to_owned()))?;
+            let id = core.lock().faults.add(read::<Plan>(request)?).map_err(|text| (400, text))?;
             Ok(json!({ "id": id }))
         }
         ("GET", ["faults"]) => Ok(json!({ "faults": core.lock().faults.list() })),
         ("DELETE", ["faults"]) => Ok(json!({ "deleted": core.lock().faults.clear() })),
         ("POST", ["users"]) => users::make_user(core, request),
-        ("POST", ["users", id, act @ ("confirm" | "revoke" | "delete")]) => users::change_user(core, id, act),
+        ("POST", ["users", id, act @ ("confirm" | "revoke" | "delete")]) => {
+            users::change_user(core, id, act, &read_or_default(request)?)
+        }
+        ("POST", ["tokens", "revoke"]) => users::revoke_token(core, &read(request)?),
         ("GET", ["mails"]) => users::mails(core, &request.query),
         (_, ["accounts", id, act]) => accounts::answer(core, request, id, act),
         ("POST", ["apps"]) => apps::make_app(core),
@@ -70,6 +82,10 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("GET", ["state"]) => Ok(state::state(core)),
         ("GET", ["settings"]) => Ok(json!(core.lock().settings)),
         ("POST", ["settings"]) => state::change_settings(core, request),
+        ("DELETE", ["settings"]) => Ok(state::reset_settings(core)),
+        ("GET", ["snapshot"]) => Ok(snapshot::take(core)),
+        ("POST", ["snapshot"]) => snapshot::put_back(core, read(request)?),
+        (_, ["snapshots", named @ ..]) => snapshot::named(core, &request.method, named),
         _ => Err((404, format!("there is no {} /control/{path}", request.method))),
     }
 }
@@ -78,23 +94,15 @@ fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
     serde_json::from_slice(&request.body).map_err(|error| (400, format!("the body cannot be read: {error}")))
 }
 
-fn internal(error: &std::io::Error) -> Refusal {
-    (500, format!("the journal cannot be written: {error}"))
+/// The same of a body that may be missing.
+fn read_or_default<T: DeserializeOwned + Default>(request: &Request) -> Result<T, Refusal> {
+    let is_empty = request.body.iter().all(u8::is_ascii_whitespace);
+    // What a client sends that has no value for it.
+    if is_empty || request.body.as_ref() == b"null" { Ok(T::default()) } else { read(request) }
 }
 
-fn calls(world: &World, query: &str) -> Result<Value, Refusal> {
-    let mut path = None;
-    let mut after = 0_u64;
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match name.as_ref() {
-            "path" => path = Some(format!("/v2{}", call_name(&value))),
-            "after" => after = value.parse().map_err(|_| (400, "after must be a number".to_owned()))?,
-            other => return Err((400, format!("there is no filter {other}"))),
-        }
-    }
-    let is_wanted = |path: &Option<String>, called: &str| path.as_ref().is_none_or(|path| path == called);
-    let calls = world.state.calls().iter().filter(|call| call.seq > after && is_wanted(&path, &call.path));
-    Ok(json!({ "calls": calls.collect::<Vec<_>>() }))
+fn internal(error: &std::io::Error) -> Refusal {
+    (500, format!("the journal cannot be written: {error}"))
 }
 
 fn advance(core: &Core, wish: &Advance) -> Result<Value, Refusal> {

@@ -1,30 +1,66 @@
-//! Scripted faults: what goes wrong with the next calls of a path. Not durable: a restart clears them.
+//! Scripted faults: what goes wrong with the next requests of a path. Not durable: a restart clears them.
+//!
+//! A fault hits a request as it comes in: a batch is one request, the calls inside it are hit by nothing. Pages can be hit too, by
+//! all kinds but `throttle`, which pages never are.
+
+pub(super) mod play;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hash::{labelled, sha256};
+use super::parameters::{Parameters, bearer};
 use super::protocol::ApiError;
+use super::settings::Settings;
+use super::state::State;
+use super::world::Request;
+use super::{api, pages};
 
 /// Longest scripted delay: ten minutes, longer than any deadline a client has.
 const DELAY_MS_MAX: u64 = 600_000;
+
+/// Longest pause between two bytes of a dripping answer: a second is slower than any line, and most clients' deadlines are on the
+/// whole answer.
+const DRIP_MS_MAX: u64 = 1_000;
+
+/// The `error_code` of a throttled call.
+const THROTTLED: u32 = 1007;
+
+/// HTTP status of a throttled call unless the settings say otherwise: the one made for it; WePay's is not known.
+const THROTTLED_STATUS: u16 = 429;
+
+/// Most faults at a time: each request looks through all of them.
+const FAULTS_MAX: usize = 1_000;
 
 /// A fault as the control API takes it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plan {
-    /// Path of the call, with or without `/v2`; `*` means every call.
+    /// Path of the call or page, with or without `/v2`; `*` means every one.
     pub(super) path: String,
     /// What goes wrong.
     pub(super) kind: Kind,
     /// Only calls with a token of this user; without, any call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) user_id: Option<u64>,
+    /// Only calls with a token of this app, or that name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_id: Option<u64>,
     /// How many calls it hits.
     #[serde(default = "once")]
     pub(super) times: u64,
-    /// For the delays: real milliseconds.
+    /// How many matching calls pass before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) skip: u64,
+    /// How many of a hundred matching calls it hits, 1 to 100; without, every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) probability_percent: Option<u8>,
+    /// Which ones those are: the same seed and the same calls, the same hits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seed: Option<u64>,
+    /// For the delays: real milliseconds; for `drip`: those before each byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) delay_ms: Option<u64>,
     /// For the statuses: HTTP status.
@@ -42,8 +78,13 @@ const fn once() -> u64 {
     1
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What goes wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     /// The connection drops; nothing happened.
@@ -58,35 +99,58 @@ pub(super) enum Kind {
     Status,
     /// The change happens, then this status is answered.
     StatusAfter,
-    /// The change happens, then half of the answer's text is sent.
+    /// Answers as the throttle does; nothing happened.
+    Throttle,
+    /// The change happens, then half of the answer's text is sent as if it were all.
     Malformed,
+    /// The change happens, then the connection drops in the middle of the answer, whose header promised all of it.
+    Cut,
+    /// The change happens, then the answer comes byte by byte.
+    Drip,
+    /// The change happens, then the answer's status comes without a body.
+    Empty,
+    /// The change happens, then the answer comes under a media type that it is not.
+    WrongMedia,
+    /// The token used is revoked before the call is looked at.
+    RevokeBefore,
     /// The token used or issued is revoked right after.
     RevokeAfter,
 }
 
-/// What a fault does to one call.
-#[derive(Clone)]
-pub(super) enum Effect {
-    /// See [`Kind::LoseBefore`].
-    LoseBefore,
-    /// See [`Kind::LoseAfter`].
-    LoseAfter,
-    /// See [`Kind::DelayBefore`].
-    DelayBefore(Duration),
-    /// See [`Kind::DelayAfter`].
-    DelayAfter(Duration),
-    /// See [`Kind::Status`].
-    Status(Failure),
-    /// See [`Kind::StatusAfter`].
-    StatusAfter(Failure),
-    /// See [`Kind::Malformed`].
-    Malformed,
-    /// See [`Kind::RevokeAfter`].
-    RevokeAfter,
+impl Kind {
+    /// The name in plans and in the call log.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoseBefore => "lose_before",
+            Self::LoseAfter => "lose_after",
+            Self::DelayBefore => "delay_before",
+            Self::DelayAfter => "delay_after",
+            Self::Status => "status",
+            Self::StatusAfter => "status_after",
+            Self::Throttle => "throttle",
+            Self::Malformed => "malformed",
+            Self::Cut => "cut",
+            Self::Drip => "drip",
+            Self::Empty => "empty",
+            Self::WrongMedia => "wrong_media",
+            Self::RevokeBefore => "revoke_before",
+            Self::RevokeAfter => "revoke_after",
+        }
+    }
+}
+
+/// What a fault does to one request; see [`Kind`] for each.
+#[derive(Clone, Debug)]
+pub(super) struct Effect {
+    pub(super) kind: Kind,
+    /// Of the delays and of `drip`.
+    delay: Duration,
+    /// Of the statuses and of `throttle`.
+    failure: Option<Failure>,
 }
 
 /// A scripted answer.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// An error body.
     Api(ApiError),
@@ -112,15 +176,61 @@ impl Failure {
     }
 }
 
-/// A fault with its count.
+/// Who makes a request, as far as it says before it is looked at.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Who {
+    user_id: Option<u64>,
+    client_id: Option<u64>,
+}
+
+impl Who {
+    /// The user and the app of the bearer token; else the app that the parameters name.
+    fn read(state: &State, request: &Request) -> Self {
+        let token = bearer(&request.headers).map(sha256);
+        if let Some(token) = token.and_then(|token| state.token(&token)) {
+            return Self { user_id: Some(token.user_id), client_id: Some(token.client_id) };
+        }
+        let parameters = Parameters::read(&request.method, &request.query, &request.headers, &request.body);
+        let named = parameters.ok().and_then(|parameters| parameters.required_id("client_id").ok());
+        // A page gets it in the query, a form in the body.
+        let in_query = || pages::parameter(&request.query, "client_id")?.parse().ok();
+        Self { user_id: None, client_id: named.or_else(in_query) }
+    }
+}
+
+/// A fault with its counts.
 #[derive(Clone, Serialize)]
 pub(super) struct Fault {
     id: u64,
     #[serde(flatten)]
     plan: Plan,
+    /// Matching calls so far, those that passed too.
+    seen: u64,
+    /// Calls hit so far.
     fired: u64,
-    #[serde(skip)]
-    effect: Option<Effect>,
+}
+
+impl Fault {
+    fn matches(&self, call: &str, who: Who) -> bool {
+        let plan = &self.plan;
+        let is_path = plan.path == call || (plan.path == "*" && (plan.kind != Kind::Throttle || !pages::is_page(call)));
+        is_path
+            && (plan.user_id.is_none() || plan.user_id == who.user_id)
+            && (plan.client_id.is_none() || plan.client_id == who.client_id)
+            && self.fired < plan.times
+    }
+
+    /// Counts a matching call; whether it is hit.
+    fn draw(&mut self) -> bool {
+        self.seen = self.seen.saturating_add(1);
+        if self.seen <= self.plan.skip {
+            return false;
+        }
+        let seed = self.plan.seed.unwrap_or(0);
+        let is_hit = self.plan.probability_percent.is_none_or(|percent| percent_of(seed, self.seen) < percent);
+        self.fired = self.fired.saturating_add(u64::from(is_hit));
+        is_hit
+    }
 }
 
 /// All scripted faults, oldest first.
@@ -132,28 +242,31 @@ pub(super) struct Faults {
 
 impl Faults {
     /// Takes a plan; its id, or what is wrong with it.
-    pub(super) fn add(&mut self, mut plan: Plan) -> Result<u64, &'static str> {
-        let effect = effect_of(&plan)?;
-        if plan.times == 0 {
-            return Err("times must be at least 1");
-        }
+    pub(super) fn add(&mut self, mut plan: Plan) -> Result<u64, String> {
         plan.path = call_name(&plan.path);
+        check(&plan)?;
+        if self.by_id.len() >= FAULTS_MAX {
+            return Err(format!("there are {FAULTS_MAX} faults already"));
+        }
         self.last_id = self.last_id.saturating_add(1);
         let id = self.last_id;
-        self.by_id.insert(id, Fault { id, plan, fired: 0, effect: Some(effect) });
+        self.by_id.insert(id, Fault { id, plan, seen: 0, fired: 0 });
         Ok(id)
     }
 
-    /// The oldest fault with something left for this call, made with a token of this user; counts it.
-    pub(super) fn take(&mut self, call: &str, user_id: Option<u64>) -> Option<Effect> {
-        let is_due = |fault: &&mut Fault| {
-            (fault.plan.path == call || fault.plan.path == "*")
-                && (fault.plan.user_id.is_none() || fault.plan.user_id == user_id)
-                && fault.fired < fault.plan.times
-        };
-        let fault = self.by_id.values_mut().find(is_due)?;
-        fault.fired = fault.fired.saturating_add(1);
-        fault.effect.clone()
+    /// What the oldest fault that is due does to this request; counts it.
+    pub(super) fn take(&mut self, state: &State, settings: &Settings, request: &Request) -> Option<Effect> {
+        if self.by_id.values().all(|fault| fault.fired >= fault.plan.times) {
+            return None;
+        }
+        self.take_for(&request.call, Who::read(state, request), settings)
+    }
+
+    /// The same for a call and who makes it. A fault that lets a call pass leaves it to the next one.
+    fn take_for(&mut self, call: &str, who: Who, settings: &Settings) -> Option<Effect> {
+        let fault =
+            self.by_id.values_mut().find_map(|fault| (fault.matches(call, who) && fault.draw()).then_some(fault));
+        fault.map(|fault| effect_of(&fault.plan, settings))
     }
 
     /// All faults with their counts.
@@ -173,79 +286,170 @@ pub(super) fn call_name(path: &str) -> String {
     path.strip_suffix('/').unwrap_or(path).to_owned()
 }
 
-fn effect_of(plan: &Plan) -> Result<Effect, &'static str> {
-    let delay = || match plan.delay_ms {
-        Some(ms) if ms <= DELAY_MS_MAX => Ok(Duration::from_millis(ms)),
-        Some(_) => Err("delay_ms is longer than ten minutes"),
-        None => Err("delay_ms is required for this kind"),
+/// A number below 100 that follows from the seed and the number of the call alone.
+fn percent_of(seed: u64, number: u64) -> u8 {
+    let digits = labelled("fault", &[&seed.to_string(), &number.to_string()]);
+    let drawn = digits.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    u8::try_from(drawn.unwrap_or(0) % 100).unwrap_or(0)
+}
+
+/// What is wrong with a plan.
+fn check(plan: &Plan) -> Result<(), String> {
+    let kind = plan.kind;
+    if plan.path != "*" && !pages::is_page(&plan.path) && !api::is_known(&plan.path) {
+        return Err(format!("there is no call or page {}", plan.path));
+    }
+    if kind == Kind::Throttle && pages::is_page(&plan.path) {
+        return Err("pages are never throttled".to_owned());
+    }
+    if plan.times == 0 {
+        return Err("times must be at least 1".to_owned());
+    }
+    if plan.probability_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
+        return Err("probability_percent must be between 1 and 100".to_owned());
+    }
+    if plan.seed.is_some() && plan.probability_percent.is_none() {
+        return Err("seed has no meaning without probability_percent".to_owned());
+    }
+    let longest = match kind {
+        Kind::DelayBefore | Kind::DelayAfter => Some(DELAY_MS_MAX),
+        Kind::Drip => Some(DRIP_MS_MAX),
+        _ => None,
     };
-    let failure = || match (plan.status, plan.error_code) {
-        (Some(status @ 200..=599), Some(code)) => {
-            Ok(Failure::Api(ApiError::scripted(status, code, plan.error_description.clone())))
+    match (longest, plan.delay_ms) {
+        (None, Some(_)) => return Err("delay_ms has no meaning for this kind".to_owned()),
+        (Some(_), None) => return Err("delay_ms is required for this kind".to_owned()),
+        (Some(longest), Some(ms)) if ms > longest => {
+            return Err(format!("delay_ms must be at most {longest} for this kind"));
         }
-        (Some(status @ 200..=599), None) => Ok(Failure::Page(status)),
-        (Some(_), _) => Err("status must be between 200 and 599"),
-        (None, _) => Err("status is required for this kind"),
-    };
-    let is_delay = matches!(plan.kind, Kind::DelayBefore | Kind::DelayAfter);
-    let is_status = matches!(plan.kind, Kind::Status | Kind::StatusAfter);
-    if !is_delay && plan.delay_ms.is_some() {
-        return Err("delay_ms has no meaning for this kind");
+        _ => {}
+    }
+    let is_status = matches!(kind, Kind::Status | Kind::StatusAfter);
+    match plan.status {
+        None if is_status => return Err("status is required for this kind".to_owned()),
+        Some(status) if is_status && !(200..=599).contains(&status) => {
+            return Err("status must be between 200 and 599".to_owned());
+        }
+        _ => {}
     }
     if !is_status && (plan.status.is_some() || plan.error_code.is_some() || plan.error_description.is_some()) {
-        return Err("status, error_code and error_description have no meaning for this kind");
+        return Err("status, error_code and error_description have no meaning for this kind".to_owned());
     }
-    Ok(match plan.kind {
-        Kind::LoseBefore => Effect::LoseBefore,
-        Kind::LoseAfter => Effect::LoseAfter,
-        Kind::DelayBefore => Effect::DelayBefore(delay()?),
-        Kind::DelayAfter => Effect::DelayAfter(delay()?),
-        Kind::Status => Effect::Status(failure()?),
-        Kind::StatusAfter => Effect::StatusAfter(failure()?),
-        Kind::Malformed => Effect::Malformed,
-        Kind::RevokeAfter => Effect::RevokeAfter,
-    })
+    Ok(())
+}
+
+/// What a checked plan does.
+fn effect_of(plan: &Plan, settings: &Settings) -> Effect {
+    let failure = match (plan.kind, plan.status, plan.error_code) {
+        (Kind::Throttle, ..) => {
+            let status = settings.http_status.get(&THROTTLED).copied().unwrap_or(THROTTLED_STATUS);
+            Some(Failure::Api(ApiError::scripted(status, THROTTLED, None)))
+        }
+        (_, Some(status), Some(code)) => {
+            Some(Failure::Api(ApiError::scripted(status, code, plan.error_description.clone())))
+        }
+        (_, Some(status), None) => Some(Failure::Page(status)),
+        (_, None, _) => None,
+    };
+    Effect { kind: plan.kind, delay: Duration::from_millis(plan.delay_ms.unwrap_or(0)), failure }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::settings::Throttle;
 
     fn plan(text: &str) -> Plan {
         serde_json::from_str(text).unwrap()
     }
 
+    fn settings() -> Settings {
+        Settings::new(true, false, Throttle::Off)
+    }
+
+    fn taken(faults: &mut Faults, call: &str, who: Who) -> Option<Kind> {
+        faults.take_for(call, who, &settings()).map(|effect| effect.kind)
+    }
+
     #[test]
-    fn a_fault_of_one_user_spares_the_others() {
+    fn a_fault_of_one_user_or_one_app_spares_the_others() {
         let mut faults = Faults::default();
         faults.add(plan(r#"{"path": "/user", "kind": "lose_after", "user_id": 7}"#)).unwrap();
-        assert!(faults.take("/user", None).is_none());
-        assert!(faults.take("/user", Some(8)).is_none());
-        assert!(matches!(faults.take("/user", Some(7)), Some(Effect::LoseAfter)));
+        faults.add(plan(r#"{"path": "/user", "kind": "cut", "client_id": 5}"#)).unwrap();
+        let who = |user_id, client_id| Who { user_id, client_id };
+        assert_eq!(taken(&mut faults, "/user", who(None, None)), None);
+        assert_eq!(taken(&mut faults, "/user", who(Some(8), Some(6))), None);
+        assert_eq!(taken(&mut faults, "/user", who(Some(7), Some(6))), Some(Kind::LoseAfter));
+        assert_eq!(taken(&mut faults, "/user", who(Some(7), Some(5))), Some(Kind::Cut));
     }
 
     #[test]
     fn a_fault_fires_as_often_as_it_says_and_only_on_its_path() {
         let mut faults = Faults::default();
         faults.add(plan(r#"{"path": "/v2/oauth2/token/", "kind": "lose_after", "times": 2}"#)).unwrap();
-        assert!(faults.take("/user", None).is_none());
-        assert!(matches!(faults.take("/oauth2/token", None), Some(Effect::LoseAfter)));
-        assert!(matches!(faults.take("/oauth2/token", None), Some(Effect::LoseAfter)));
-        assert!(faults.take("/oauth2/token", None).is_none());
+        let mut take = |call| taken(&mut faults, call, Who::default());
+        assert_eq!(take("/user"), None);
+        assert_eq!((take("/oauth2/token"), take("/oauth2/token")), (Some(Kind::LoseAfter), Some(Kind::LoseAfter)));
+        assert_eq!(take("/oauth2/token"), None);
         assert_eq!(serde_json::to_value(faults.list()).unwrap()[0]["fired"], 2);
         assert_eq!((faults.clear(), faults.list().len()), (1, 0));
     }
 
     #[test]
-    fn an_incomplete_plan_is_refused() {
+    fn calls_that_are_skipped_are_left_to_the_next_fault() {
+        let mut faults = Faults::default();
+        faults.add(plan(r#"{"path": "*", "kind": "lose_after", "skip": 2}"#)).unwrap();
+        faults.add(plan(r#"{"path": "/app", "kind": "empty"}"#)).unwrap();
+        let mut take = |call| taken(&mut faults, call, Who::default());
+        assert_eq!(
+            [take("/app"), take("/user"), take("/user"), take("/user")],
+            [Some(Kind::Empty), None, Some(Kind::LoseAfter), None]
+        );
+    }
+
+    #[test]
+    fn a_probable_fault_hits_the_same_calls_for_the_same_seed_and_about_as_many_as_it_says() {
+        let hits = |seed: u64| {
+            let mut faults = Faults::default();
+            let text = format!(
+                r#"{{"path": "*", "kind": "empty", "times": 10000, "probability_percent": 25, "seed": {seed}}}"#
+            );
+            faults.add(plan(&text)).unwrap();
+            Vec::from_iter((0..1000).map(|_| taken(&mut faults, "/user", Who::default()).is_some()))
+        };
+        assert_eq!(hits(1), hits(1));
+        assert_ne!(hits(1), hits(2));
+        let count = hits(1).into_iter().filter(|hit| *hit).count();
+        assert!((200..300).contains(&count), "{count} of 1000");
+    }
+
+    #[test]
+    fn the_names_of_kinds_are_those_of_plans() {
+        for kind in ["lose_before", "malformed", "cut", "drip", "empty", "wrong_media", "revoke_before", "throttle"] {
+            let parsed: Kind = serde_json::from_value(kind.into()).unwrap();
+            assert_eq!((parsed.as_str(), serde_json::to_value(parsed).unwrap()), (kind, kind.into()));
+        }
+    }
+
+    #[test]
+    fn an_incomplete_or_mistyped_plan_is_refused() {
         let mut faults = Faults::default();
         for text in [
             r#"{"path": "/user", "kind": "delay_after"}"#,
+            r#"{"path": "/user", "kind": "delay_after", "delay_ms": 600001}"#,
+            r#"{"path": "/user", "kind": "drip"}"#,
+            r#"{"path": "/user", "kind": "drip", "delay_ms": 1001}"#,
             r#"{"path": "/user", "kind": "status"}"#,
             r#"{"path": "/user", "kind": "status", "status": 99}"#,
             r#"{"path": "/user", "kind": "lose_after", "delay_ms": 5}"#,
             r#"{"path": "/user", "kind": "lose_after", "status": 500}"#,
+            r#"{"path": "/user", "kind": "throttle", "status": 429}"#,
             r#"{"path": "/user", "kind": "lose_after", "times": 0}"#,
+            r#"{"path": "/user", "kind": "lose_after", "probability_percent": 0}"#,
+            r#"{"path": "/user", "kind": "lose_after", "probability_percent": 101}"#,
+            r#"{"path": "/user", "kind": "lose_after", "seed": 1}"#,
+            r#"{"path": "/usr", "kind": "lose_after"}"#,
+            r#"{"path": "/oauth2/authorize", "kind": "throttle"}"#,
         ] {
             assert!(faults.add(plan(text)).is_err(), "{text}");
         }

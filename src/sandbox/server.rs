@@ -14,22 +14,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::faults::play::{Dropped, Start};
 use super::faults::{Effect, Failure, call_name};
-use super::hash::{prefix, sha256};
-use super::parameters::bearer;
+use super::hash::prefix;
 use super::protocol::{ApiError, BODY_MAX, VERSION_DEFAULT};
 use super::state::{Call, Event};
 use super::world::{Core, Facts, Media, Outcome, Reply, Request, World};
-use super::{api, confirmation, control, pages};
-use crate::domain::ambient::{Clock as _, SystemClock};
+use super::{api, control, pages};
+use crate::domain::ambient::Clock as _;
 
 /// Longest path that the call log keeps; our longest own path has 20 characters.
 const LOGGED_PATH_MAX: usize = 100;
-
-/// Why a connection ends without an answer; hyper closes it when the service fails.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer was dropped")]
-pub(super) struct Dropped;
 
 /// The running listener.
 pub(super) struct Server {
@@ -99,7 +94,8 @@ async fn serve(stream: TcpStream, core: Arc<Core>, stop: CancellationToken, task
 pub(super) async fn handle(core: Arc<Core>, request: hyper::Request<Body>) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let Ok(body) = to_bytes(body, BODY_MAX).await else {
+    let body_max = if path.starts_with("/control/") { control::BODY_MAX } else { BODY_MAX };
+    let Ok(body) = to_bytes(body, body_max).await else {
         let error = ApiError { status: 413, ..ApiError::unparsable() };
         return Ok(response(api::error_reply(&error, VERSION_DEFAULT)));
     };
@@ -110,7 +106,7 @@ pub(super) async fn handle(core: Arc<Core>, request: hyper::Request<Body>) -> Re
         let reply = blocking(move || control::answer(&core, &request, &rest)).await?;
         return Ok(response(reply));
     }
-    if !request.call.starts_with("/v2/") {
+    if !request.call.starts_with("/v2/") && !pages::is_outside(&request.call) {
         return Ok(response(Reply::page(404, "There is nothing here. The WePay sandbox answers below /v2/.")));
     }
     request.call = call_name(&request.call);
@@ -125,88 +121,77 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// Answers a request below `/v2/`, with the fault that is due, if any.
 async fn play(core: Arc<Core>, request: Request) -> Result<Response<Body>, Dropped> {
     let effect = {
-        let mut world = core.lock();
-        let token = bearer(&request.headers).map(sha256);
-        let user_id = token.and_then(|token| world.state.token(&token)).map(|token| token.user_id);
-        world.faults.take(&request.call, user_id)
+        let World { state, faults, settings, .. } = &mut *core.lock();
+        faults.take(state, settings, &request)
     };
-    match &effect {
-        Some(Effect::DelayBefore(delay)) => SystemClock.sleep(*delay).await,
-        Some(Effect::LoseBefore) => {
-            blocking(move || log_only(&core, &request, None)).await?;
-            return Err(Dropped);
+    let Some(effect) = effect else {
+        return blocking(move || process(&core, &request, None)).await.map(response);
+    };
+    match effect.start().await {
+        Start::Process => {
+            let for_process = effect.clone();
+            let reply = blocking(move || process(&core, &request, Some(&for_process))).await?;
+            effect.send(response(reply)).await
         }
-        Some(Effect::Status(failure)) => {
-            let failure = failure.clone();
-            let reply = failed(&failure, &request);
-            blocking(move || log_only(&core, &request, Some(&failure))).await?;
-            return Ok(response(reply));
+        Start::Drop => {
+            blocking(move || log_only(&core, &request, &effect, None)).await?;
+            Err(Dropped)
         }
-        _ => {}
-    }
-    let for_process = effect.clone();
-    let reply = blocking(move || process(&core, &request, for_process.as_ref())).await?;
-    match effect {
-        Some(Effect::LoseAfter) => Err(Dropped),
-        Some(Effect::DelayAfter(delay)) => {
-            SystemClock.sleep(delay).await;
+        Start::Refuse(failure) => {
+            let reply = failure.reply(&request);
+            blocking(move || log_only(&core, &request, &effect, Some(&failure))).await?;
             Ok(response(reply))
         }
-        _ => Ok(response(reply)),
     }
 }
 
 /// Decides, journals, applies; the answer as it will be sent.
 fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
     let mut world = core.lock();
-    let context = core.context(&world);
-    let Outcome { mut reply, mut facts, mut events } = match request.call.as_str() {
-        pages::CALL => pages::answer(&context, request),
-        confirmation::CALL => pages::confirmation::answer(&context, request),
-        _ => api::answer(&context, request),
-    };
-    let mut answered = true;
-    match effect {
-        Some(Effect::LoseAfter) => answered = false,
-        Some(Effect::StatusAfter(failure)) => {
-            reply = failed(failure, request);
-            facts.error_code = failure.code();
-        }
-        Some(Effect::Malformed) => {
-            let half = reply.body.chars().count() / 2;
-            reply.body = reply.body.chars().take(half).collect();
-        }
-        Some(Effect::RevokeAfter) => {
-            if let Some(token) = &facts.token {
-                events.push(Event::TokensRevoked { sha256: vec![token.clone()], at_us: context.now.as_micros() });
-            }
-        }
-        _ => {}
+    let first = effect.map(|effect| effect.before(&world.state, request, core.clock.now())).unwrap_or_default();
+    if !first.is_empty()
+        && let Err(error) = world.commit(first)
+    {
+        return unwritten(&error);
     }
-    let status = answered.then_some(reply.status);
-    events.push(Event::Called(record(core, &world, request, status, facts)));
+    let context = core.context(&world);
+    let Outcome { mut reply, mut facts, mut events } =
+        pages::answer(&context, request).unwrap_or_else(|| api::answer(&context, request));
+    if let Some(effect) = effect {
+        effect.spoil(request, context.now, &mut reply, &mut facts, &mut events);
+    }
+    let status = effect.is_none_or(Effect::answers).then_some(reply.status);
+    events.push(Event::Called(record(core, &world, request, effect, status, facts)));
     match world.commit(events) {
         Ok(()) => reply,
-        Err(error) => {
-            tracing::error!("the sandbox could not write its journal: {error}");
-            api::error_reply(&ApiError::processing(), VERSION_DEFAULT)
-        }
+        Err(error) => unwritten(&error),
     }
 }
 
+fn unwritten(error: &io::Error) -> Reply {
+    tracing::error!("the sandbox could not write its journal: {error}");
+    api::error_reply(&ApiError::processing(), VERSION_DEFAULT)
+}
+
 /// Logs a call that a fault kept from being processed.
-fn log_only(core: &Core, request: &Request, failure: Option<&Failure>) {
+fn log_only(core: &Core, request: &Request, effect: &Effect, failure: Option<&Failure>) {
     let mut world = core.lock();
     let facts = Facts { error_code: failure.and_then(Failure::code), ..Facts::default() };
-    let call = record(core, &world, request, failure.map(Failure::status), facts);
-    let logged: io::Result<()> = world.commit(vec![Event::Called(call)]);
-    if let Err(error) = logged {
+    let call = record(core, &world, request, Some(effect), failure.map(Failure::status), facts);
+    if let Err(error) = world.commit(vec![Event::Called(call)]) {
         tracing::error!("the sandbox could not write its journal: {error}");
     }
 }
 
 /// The call-log line; `status` is none when the connection is dropped.
-fn record(core: &Core, world: &World, request: &Request, status: Option<u16>, mut facts: Facts) -> Call {
+fn record(
+    core: &Core,
+    world: &World,
+    request: &Request,
+    effect: Option<&Effect>,
+    status: Option<u16>,
+    mut facts: Facts,
+) -> Call {
     let email_sha256 = api::note_asked(request, &mut facts);
     let last = world.state.calls().last().map_or(0, |call| call.seq);
     Call {
@@ -224,16 +209,8 @@ fn record(core: &Core, world: &World, request: &Request, status: Option<u16>, mu
         reference_id: facts.reference_id,
         token_sha256: facts.token.as_deref().map(prefix),
         answered: status.is_some(),
-    }
-}
-
-/// A scripted answer.
-fn failed(failure: &Failure, request: &Request) -> Reply {
-    match failure {
-        Failure::Api(error) => {
-            api::error_reply(error, api::requested_version(request).ok().flatten().unwrap_or(VERSION_DEFAULT))
-        }
-        Failure::Page(status) => Reply::page(*status, "The server cannot answer right now (a scripted fault)."),
+        fault: effect.map(|effect| effect.kind.as_str().to_owned()),
+        version: api::requested_version(request).ok().flatten().map(str::to_owned),
     }
 }
 
@@ -242,6 +219,7 @@ fn response(reply: Reply) -> Response<Body> {
         // Without a charset, as recorded on stage.
         Media::Json => "application/json",
         Media::Html => "text/html; charset=utf-8",
+        Media::JsonLines => "application/x-ndjson",
     };
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

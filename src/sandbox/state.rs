@@ -5,6 +5,8 @@
 //! before they come here; only the app's client secret stays readable, because it must be handed out again.
 
 mod account;
+mod history;
+mod rbit;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +17,7 @@ use super::hash::Password;
 use crate::domain::ambient::Timestamp;
 
 pub(super) use account::{Account, AccountState, Details};
+pub(super) use rbit::{Rbit, RbitObject, Said};
 pub(super) use records::{App, AppState, Call, Code, Mail, Token, TokenKind, User, UserState};
 
 /// The first user id given: above 2^31, as recorded ids are (stage transcripts of 2015 to 2017), so that a client
@@ -23,6 +26,9 @@ const FIRST_USER_ID: u64 = 3_800_000_001;
 
 /// The first account id given: above 2^31 for the same reason, and far from user ids, so that a mix-up shows.
 const FIRST_ACCOUNT_ID: u64 = 2_900_000_001;
+
+/// The first rbit id given: above 2^31 and far from the others for the same reasons.
+const FIRST_RBIT_ID: u64 = 2_300_000_001;
 
 /// Something that happened.
 #[derive(Clone, Serialize, Deserialize)]
@@ -64,12 +70,18 @@ pub(super) enum Event {
     AccountChanged { account_id: u64, state: AccountState },
     /// An app changed what it says of an account.
     AccountModified { account_id: u64, details: Box<Details> },
+    /// An app told something about an object.
+    RbitsMade(Vec<Rbit>),
+    /// An app took an rbit back.
+    RbitDeleted { rbit_id: u64 },
     /// These tokens died.
     TokensRevoked { sha256: Vec<String>, at_us: i64 },
     /// Where notices about a user go.
     CallbackSet { user_id: u64, client_id: u64, callback_uri: String },
     /// The clock stands this far ahead of the machine's.
     ClockAdvanced { offset_us: i64 },
+    /// Everything is as these events leave it, but for calls and clock.
+    Restored { events: Vec<Event> },
     /// A call was answered (or dropped).
     Called(Call),
 }
@@ -82,7 +94,7 @@ struct Session {
 }
 
 /// Everything the provider knows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct State {
     apps: BTreeMap<u64, App>,
     first_app: Option<u64>,
@@ -99,6 +111,11 @@ pub(super) struct State {
     /// Where a (user, app) goes after confirming, as the last registration said.
     registrations: HashMap<(u64, u64), Option<String>>,
     accounts: BTreeMap<u64, Account>,
+    rbits: BTreeMap<u64, Rbit>,
+    /// Their ids by object, in order.
+    rbits_about: BTreeMap<(RbitObject, u64), Vec<u64>>,
+    /// The last id given, of deleted ones too.
+    last_rbit_id: Option<u64>,
     mails: Vec<Mail>,
     calls: Vec<Call>,
     clock_offset_us: i64,
@@ -149,7 +166,10 @@ impl State {
                     account.update(*details);
                 }
             }
+            Event::RbitsMade(rbits) => self.keep_rbits(rbits),
+            Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
             Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
+            Event::Restored { events } => self.restore(events),
             Event::Called(call) => self.calls.push(call),
             about_grants @ (Event::Approved { .. }
             | Event::ApprovalWithdrawn { .. }
@@ -199,6 +219,21 @@ impl State {
             }
             // `apply` has taken in all the others.
             _ => {}
+        }
+    }
+
+    fn keep_rbits(&mut self, rbits: Vec<Rbit>) {
+        for rbit in rbits {
+            self.last_rbit_id = self.last_rbit_id.max(Some(rbit.rbit_id));
+            self.rbits_about.entry((rbit.object, rbit.object_id)).or_default().push(rbit.rbit_id);
+            self.rbits.insert(rbit.rbit_id, rbit);
+        }
+    }
+
+    fn forget_rbit(&mut self, rbit_id: u64) {
+        let Some(rbit) = self.rbits.remove(&rbit_id) else { return };
+        if let Some(ids) = self.rbits_about.get_mut(&(rbit.object, rbit.object_id)) {
+            ids.retain(|id| *id != rbit_id);
         }
     }
 
@@ -275,6 +310,11 @@ impl State {
         self.approvals.contains(&(user_id, client_id))
     }
 
+    /// The apps to whose access the user has consented.
+    pub(super) fn approved_apps(&self, user_id: u64) -> impl Iterator<Item = u64> {
+        self.approvals.range((user_id, u64::MIN)..=(user_id, u64::MAX)).map(|(_, client_id)| *client_id)
+    }
+
     /// Where a user goes after confirming.
     pub(super) fn after_confirmation(&self, user_id: u64, client_id: u64) -> Option<&String> {
         self.registrations.get(&(user_id, client_id)).and_then(Option::as_ref)
@@ -298,6 +338,27 @@ impl State {
     /// The id of the next account.
     pub(super) fn next_account_id(&self) -> u64 {
         self.accounts.last_key_value().map_or(FIRST_ACCOUNT_ID, |(last, _)| last.saturating_add(1))
+    }
+
+    /// An rbit by its id.
+    pub(super) fn rbit(&self, rbit_id: u64) -> Option<&Rbit> {
+        self.rbits.get(&rbit_id)
+    }
+
+    /// All rbits, by id, which is by age.
+    pub(super) fn rbits(&self) -> impl Iterator<Item = &Rbit> {
+        self.rbits.values()
+    }
+
+    /// Ids of the rbits that an app told about an object, oldest first.
+    pub(super) fn rbit_ids(&self, object: RbitObject, object_id: u64, client_id: u64) -> impl Iterator<Item = u64> {
+        let ids = self.rbits_about.get(&(object, object_id)).into_iter().flatten();
+        ids.filter(move |id| self.rbits.get(id).is_some_and(|rbit| rbit.client_id == client_id)).copied()
+    }
+
+    /// The id of the next rbit.
+    pub(super) fn next_rbit_id(&self) -> u64 {
+        self.last_rbit_id.map_or(FIRST_RBIT_ID, |last| last.saturating_add(1))
     }
 
     /// Every mail so far, oldest first.

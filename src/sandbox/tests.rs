@@ -2,6 +2,7 @@
 
 mod accounts;
 mod confirmation;
+mod corpus;
 mod faulty;
 mod journey;
 mod naughty;

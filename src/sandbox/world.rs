@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, Method};
 
+use super::control::Snapshots;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
@@ -29,6 +30,8 @@ pub(super) struct Request {
 pub(super) enum Media {
     Json,
     Html,
+    /// One JSON object a line.
+    JsonLines,
 }
 
 /// An answer before it is HTTP.
@@ -84,9 +87,24 @@ pub(super) struct World {
     pub(super) journal: Journal,
     pub(super) faults: Faults,
     pub(super) settings: Settings,
+    /// What `DELETE /control/settings` goes back to.
+    pub(super) settings_at_start: Settings,
+    pub(super) snapshots: Snapshots,
 }
 
 impl World {
+    /// A world as it starts: no fault, no snapshot.
+    pub(super) fn new(state: State, journal: Journal, settings: Settings) -> Self {
+        Self {
+            state,
+            journal,
+            faults: Faults::default(),
+            settings_at_start: settings.clone(),
+            settings,
+            snapshots: Snapshots::default(),
+        }
+    }
+
     /// Journals the events as one step, then applies them. After an error nothing has happened.
     pub(super) fn commit(&mut self, events: Vec<Event>) -> io::Result<()> {
         let changes_something = events.iter().any(|event| !matches!(event, Event::Called(_)));

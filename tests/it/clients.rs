@@ -21,7 +21,8 @@ fn prepared(variable: &str) -> Option<OsString> {
     let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     assert!(prepared.is_some() || !is_ci, "in CI the journeys of clients are not skipped: run scripts/test");
     if prepared.is_none() {
-        writeln!(std::io::stderr(), "the journey of a client was skipped: run scripts/test, which prepares it").unwrap();
+        writeln!(std::io::stderr(), "the journey of a client was skipped: run scripts/test, which prepares it")
+            .unwrap();
     }
     prepared
 }

@@ -4,7 +4,7 @@ mod names;
 
 use serde_json::{Value, json};
 
-use super::ApiCall;
+use super::{ApiCall, rbits};
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
 use crate::sandbox::state::{Account, AccountState, Details, Event, TokenKind};
@@ -142,14 +142,16 @@ fn owned<'a>(context: &Context<'a>, account_id: u64, user_id: u64) -> Result<&'a
     account.ok_or_else(ApiError::foreign_account)
 }
 
-/// What the parameters say of an account. `country_options` and `rbits` mean nothing here.
+/// What the parameters say of an account. `country_options` means nothing here.
 fn details(context: &Context<'_>, parameters: &Parameters) -> Result<Details, ApiError> {
     let name = parameters.text("name", TEXT_MAX)?;
     if let Some(name) = &name {
         names::check(name)?;
     }
     parameters.object("country_options")?;
-    parameters.array("rbits")?;
+    if let Some(rbits) = parameters.array("rbits")? {
+        rbits::check(&rbits)?;
+    }
     if parameters.integer("fee_schedule_slot")?.is_some() {
         return Err(ApiError::not_enabled("fee_schedule_slot"));
     }

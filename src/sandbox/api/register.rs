@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use super::ApiCall;
+use super::{ApiCall, rbits};
 use crate::sandbox::hash::sha256;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{self, ApiError, NAME_MAX, SCOPES, SCOPES_CURRENT, TEXT_MAX};
-use crate::sandbox::state::{App, Event, Token, TokenKind, User, UserState};
+use crate::sandbox::state::{App, Event, RbitObject, Token, TokenKind, User, UserState};
 use crate::sandbox::world::Context;
 
 /// Parameters (WePay API docs, user page; WePay.NET).
@@ -54,6 +54,10 @@ pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         }
     };
     call.facts.user_id = Some(user_id);
+    let told = rbits::from_parameter(call, (user_id, app.client_id), RbitObject::User, user_id)?;
+    if !told.is_empty() {
+        call.events.push(Event::RbitsMade(told));
+    }
     if context.settings.register_revokes {
         let sha256 = context.state.unrevoked(user_id, app.client_id);
         if !sha256.is_empty() {

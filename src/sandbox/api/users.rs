@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ApiCall;
+use super::{ApiCall, rbits};
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_VIEW_USER, TEXT_MAX};
-use crate::sandbox::state::{Event, Mail, TokenKind, User};
+use crate::sandbox::state::{Event, Mail, RbitObject, TokenKind, User};
 
 /// Subject, text and button of a confirmation mail that the app does not word itself; our own.
 const SUBJECT: &str = "Please confirm your registration";
@@ -19,14 +19,17 @@ pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     Ok(object(user, context.state.callback(user.user_id, token.client_id)))
 }
 
-/// Changes where notices about the user go; `rbits` is taken and not kept.
+/// Changes where notices about the user go, and takes rbits about the user.
 pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
     let (token, user) = call.authorize(SCOPE_VIEW_USER)?;
     let wanted = call.parameters.callback_uri(context.settings.lax_redirects)?;
-    call.parameters.array("rbits")?;
     call.parameters.refuse_unexpected(&["callback_uri", "rbits"])?;
     let (user_id, client_id) = (user.user_id, token.client_id);
+    let told = rbits::from_parameter(call, (user_id, client_id), RbitObject::User, user_id)?;
+    if !told.is_empty() {
+        call.events.push(Event::RbitsMade(told));
+    }
     let body = object(user, wanted.as_ref().or_else(|| context.state.callback(user_id, client_id)));
     if let Some(callback_uri) = wanted {
         call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });

@@ -1,28 +1,26 @@
 //! What stands in the sandbox, and how it is set.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Refusal, read};
 use crate::domain::ambient::{Clock as _, Timestamp};
 use crate::sandbox::hash::prefix;
-use crate::sandbox::settings::Settings;
-use crate::sandbox::state::{Account, Token, User, UserState};
+use crate::sandbox::state::{Account, RbitObject, Token, User, UserState};
 use crate::sandbox::world::{Core, Request, World};
 
-/// Sets the settings that a request names.
+/// Sets the settings that a request names: all of them or none.
 pub(super) fn change_settings(core: &Core, request: &Request) -> Result<Value, Refusal> {
-    let changes: serde_json::Map<String, Value> = read(request)?;
+    let changes: Map<String, Value> = read(request)?;
     let mut world = core.lock();
-    let mut all = json!(world.settings);
-    for (name, value) in changes {
-        match all.get_mut(&name) {
-            Some(slot) => *slot = value,
-            None => return Err((400, format!("there is no setting {name}"))),
-        }
-    }
-    let settings: Settings = serde_json::from_value(all.clone()).map_err(|error| (400, error.to_string()))?;
-    world.settings = settings;
-    Ok(all)
+    world.settings = world.settings.changed(&changes).map_err(|text| (400, text))?;
+    Ok(json!(world.settings))
+}
+
+/// Sets all settings as they stood at the start.
+pub(super) fn reset_settings(core: &Core) -> Value {
+    let mut world = core.lock();
+    world.settings = world.settings_at_start.clone();
+    json!(world.settings)
 }
 
 /// All of it.
@@ -30,16 +28,19 @@ pub(super) fn state(core: &Core) -> Value {
     let world = core.lock();
     let now = core.clock.now();
     let users: Vec<Value> = world.state.users().map(|user| described_user(&world, user, now)).collect();
-    let accounts: Vec<Value> = world.state.accounts().map(described_account).collect();
+    let accounts: Vec<Value> = world.state.accounts().map(|account| described_account(&world, account)).collect();
     let used = world.state.codes().filter(|code| code.is_used).count();
     json!({
         "users": users,
         "accounts": accounts,
         "mails": world.state.mails().len(),
+        "rbits": world.state.rbits().count(),
         "codes": world.state.codes().count(),
         "codes_used": used,
         "calls": world.state.calls().len(),
         "settings": world.settings,
+        "environment": core.environment,
+        "snapshots": world.snapshots.len(),
         "time_scale": core.time_scale,
         "journal_position": world.journal.position(),
         "clock_offset_s": core.clock.offset().as_secs(),
@@ -60,7 +61,8 @@ fn described_user(world: &World, user: &User, now: Timestamp) -> Value {
     })
 }
 
-fn described_account(account: &Account) -> Value {
+fn described_account(world: &World, account: &Account) -> Value {
+    let rbit_ids = world.state.rbit_ids(RbitObject::Account, account.account_id, account.client_id);
     json!({
         "account_id": account.account_id,
         "owner_user_id": account.owner_user_id,
@@ -71,6 +73,7 @@ fn described_account(account: &Account) -> Value {
         "type": account.kind,
         "callback_uri": account.details.callback_uri,
         "created_at": account.created_at(),
+        "rbit_ids": rbit_ids.collect::<Vec<u64>>(),
     })
 }
 

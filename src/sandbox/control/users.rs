@@ -9,9 +9,10 @@ use url::form_urlencoded;
 use super::{Refusal, internal, read};
 use crate::domain::ambient::{Clock as _, Timestamp};
 use crate::sandbox::confirmation;
+use crate::sandbox::hash::PREFIX_DIGITS;
 use crate::sandbox::pages::new_user;
-use crate::sandbox::state::{Event, TokenKind, UserState};
-use crate::sandbox::world::{Core, Request};
+use crate::sandbox::state::{Event, Token, TokenKind, UserState};
+use crate::sandbox::world::{Core, Request, World};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +23,21 @@ struct NewUser {
     last_name: String,
     #[serde(default)]
     state: Option<UserState>,
+}
+
+/// For which app a user's access is taken back; the first one when none is named.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForApp {
+    #[serde(default)]
+    client_id: Option<String>,
+}
+
+/// Which token dies: its hash, or enough of its beginning.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenNamed {
+    token_sha256: String,
 }
 
 /// Makes a user; `state` says whether one who can sign in.
@@ -37,8 +53,11 @@ pub(super) fn make_user(core: &Core, request: &Request) -> Result<Value, Refusal
 }
 
 /// Confirms, revokes or deletes.
-pub(super) fn change_user(core: &Core, id: &str, act: &str) -> Result<Value, Refusal> {
+pub(super) fn change_user(core: &Core, id: &str, act: &str, for_app: &ForApp) -> Result<Value, Refusal> {
     let mut world = core.lock();
+    if for_app.client_id.is_some() && act != "revoke" {
+        return Err((400, format!("client_id has no meaning for {act}")));
+    }
     let user = id.parse().ok().and_then(|user_id| world.state.user(user_id));
     let user = user.ok_or_else(|| (404, format!("there is no user {id}")))?;
     let user_id = user.user_id;
@@ -46,7 +65,7 @@ pub(super) fn change_user(core: &Core, id: &str, act: &str) -> Result<Value, Ref
     let mut revoked = 0;
     let events = match (act, user.state) {
         ("revoke", _) => {
-            let client_id = world.state.first_app().map_or(0, |app| app.client_id);
+            let client_id = app_named(&world, for_app)?;
             let sha256 = world.state.unrevoked(user_id, client_id);
             revoked = sha256.len();
             let at_us = now.as_micros();
@@ -63,6 +82,28 @@ pub(super) fn change_user(core: &Core, id: &str, act: &str) -> Result<Value, Ref
     world.commit(events).map_err(|error| internal(&error))?;
     let state = world.state.user(user_id).map(|user| user.state.as_str());
     Ok(json!({ "user_id": user_id, "state": state, "revoked": revoked }))
+}
+
+/// Revokes one token and nothing else: its user's approval stays, and so do the user's other tokens.
+pub(super) fn revoke_token(core: &Core, named: &TokenNamed) -> Result<Value, Refusal> {
+    let mut world = core.lock();
+    let is_hash = named.token_sha256.len() >= PREFIX_DIGITS;
+    let is_meant = |token: &&Token| is_hash && token.sha256.starts_with(&named.token_sha256);
+    let found = world.state.users().flat_map(|user| world.state.tokens_of(user.user_id)).find(is_meant);
+    let token = found.ok_or_else(|| (404, "there is no such token".to_owned()))?;
+    let was_revoked = token.revoked_at_us.is_some();
+    let (user_id, sha256) = (token.user_id, vec![token.sha256.clone()]);
+    let at_us = core.clock.now().as_micros();
+    world.commit(vec![Event::TokensRevoked { sha256, at_us }]).map_err(|error| internal(&error))?;
+    Ok(json!({ "user_id": user_id, "revoked": u64::from(!was_revoked) }))
+}
+
+fn app_named(world: &World, for_app: &ForApp) -> Result<u64, Refusal> {
+    let Some(named) = &for_app.client_id else {
+        return Ok(world.state.first_app().map_or(0, |app| app.client_id));
+    };
+    let app = named.parse().ok().and_then(|client_id| world.state.app(client_id));
+    app.map(|app| app.client_id).ok_or_else(|| (404, format!("there is no app {named}")))
 }
 
 /// The mails sent, with the links that only their readers have.

@@ -3,104 +3,117 @@
 use askama::Template;
 use axum::http::Method;
 
-use super::forms::password_of;
-use super::{Visitor, parameter, set_cookie};
+use super::people::{PASSWORD_MIN, chosen};
+use super::visit::Visit;
+use super::{AppShown, Layout, Message, UNUSABLE};
 use crate::sandbox::confirmation::{CALL, events, is_done, key};
-use crate::sandbox::state::{Event, Mail, User, UserState};
-use crate::sandbox::world::{Context, Facts, Outcome, Reply, Request};
+use crate::sandbox::state::{App, Event, Mail, User, UserState};
+use crate::sandbox::world::Reply;
+
+/// The way that such a person goes; the first part happened at the app.
+const STEPS: [&str; 2] = ["Register", "Confirm"];
 
 #[derive(Template)]
 #[template(path = "sandbox/confirm.html")]
 struct Confirm<'a> {
-    client_id: u64,
+    layout: Layout,
+    app: AppShown<'a>,
     action: String,
     csrf: String,
     problem: &'a str,
     user_name: String,
     email: &'a str,
     needs_password: bool,
+    password_min: usize,
+}
+
+/// What a link leads to.
+#[derive(Clone, Copy)]
+struct Opened<'a> {
+    mail: &'a Mail,
+    app: &'a App,
+    user: &'a User,
 }
 
 /// Answers a request to the page.
-pub(in crate::sandbox) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
-    let mut facts = Facts::default();
-    let mut events = Vec::new();
-    let Some((mail, user)) = opened(context, request) else {
-        let reply = Reply::message(400, "This link cannot be used", "It is not one that was sent.");
-        return Outcome { reply, facts, events };
+pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
+    let Some(opened) = Opened::read(visit) else {
+        return Reply::problem(400, UNUSABLE, "It is not one that was sent. Ask the application for a new mail.");
     };
-    (facts.client_id, facts.user_id) = (Some(mail.client_id), Some(user.user_id));
-    let visitor = Visitor::read(context, request);
-    let reply = match request.method {
-        _ if user.state == UserState::Deleted => Reply::message(400, "This link cannot be used", "The user is gone."),
-        Method::GET if is_done(context.state, user, mail.client_id, context.now) => {
-            Reply::message(200, "Already confirmed", "There is nothing left to do here.")
+    let Opened { mail, user, .. } = opened;
+    (visit.facts.client_id, visit.facts.user_id) = (Some(mail.client_id), Some(user.user_id));
+    if user.state == UserState::Deleted {
+        return Reply::problem(400, UNUSABLE, "The WePay account that it was sent for is closed.");
+    }
+    match visit.request.method {
+        Method::GET if is_done(visit.context.state, user, mail.client_id, visit.context.now) => {
+            let text = "There is nothing left to do here. You can close this page.";
+            let layout = visit.layout().at_step(&STEPS, STEPS.len());
+            Reply::template(&Message { layout, title: "Already confirmed", text, ..Message::default() })
         }
-        Method::GET => show(request, mail, user, &visitor, ""),
-        Method::POST => submit(context, request, mail, user, &visitor, &mut events),
-        _ => Reply::message(405, "This cannot be done here", "The page answers GET and POST."),
+        Method::GET => opened.show(visit, ""),
+        Method::POST => submit(visit, opened),
+        _ => Reply::wrong_method(),
+    }
+}
+
+impl<'a> Opened<'a> {
+    /// The mail whose link this is, by which app, and to whom it went.
+    fn read(visit: &Visit<'a>) -> Option<Self> {
+        let state = visit.context.state;
+        let mail_id: u64 = visit.query("mail")?.parse().ok()?;
+        let mail = state.mails().iter().find(|mail| mail.mail_id == mail_id)?;
+        let app = state.app(mail.client_id)?;
+        if visit.query("key")? != key(app, mail) {
+            return None;
+        }
+        Some(Self { mail, app, user: state.user(mail.user_id)? })
+    }
+
+    fn show(self, visit: &Visit<'_>, problem: &str) -> Reply {
+        let Self { app, user, .. } = self;
+        Reply::template(&Confirm {
+            layout: visit.layout().at_step(&STEPS, 1),
+            app: AppShown::new(app),
+            action: format!("/v2{CALL}?{}", visit.request.query),
+            csrf: visit.visitor.csrf(),
+            problem,
+            user_name: format!("{} {}", user.first_name, user.last_name),
+            email: &user.email,
+            needs_password: user.password.is_none(),
+            password_min: PASSWORD_MIN,
+        })
+    }
+}
+
+fn submit(visit: &mut Visit<'_>, opened: Opened<'_>) -> Reply {
+    let form = match visit.form() {
+        Ok(form) => form,
+        Err(refusal) => return refusal,
     };
-    Outcome { reply, facts, events }
-}
-
-/// The mail whose link this is, and to whom it went.
-fn opened<'a>(context: &Context<'a>, request: &Request) -> Option<(&'a Mail, &'a User)> {
-    let mail_id: u64 = parameter(&request.query, "mail")?.parse().ok()?;
-    let mail = context.state.mails().iter().find(|mail| mail.mail_id == mail_id)?;
-    let app = context.state.app(mail.client_id)?;
-    if parameter(&request.query, "key")? != key(app, mail) {
-        return None;
+    let Opened { mail, user, .. } = opened;
+    if form.field("form") != "confirm" || form.field("decision") != "grant" {
+        return Reply::unknown_form();
     }
-    Some((mail, context.state.user(mail.user_id)?))
-}
-
-fn show(request: &Request, mail: &Mail, user: &User, visitor: &Visitor<'_>, problem: &str) -> Reply {
-    let mut reply = Reply::template(&Confirm {
-        client_id: mail.client_id,
-        action: format!("/v2{CALL}?{}", request.query),
-        csrf: visitor.csrf(),
-        problem,
-        user_name: format!("{} {}", user.first_name, user.last_name),
-        email: &user.email,
-        needs_password: user.password.is_none(),
-    });
-    if visitor.is_new {
-        reply.headers.push(set_cookie(&visitor.cookie));
+    if form.field("accept") != "yes" {
+        return opened.show(visit, "The terms must be accepted.");
     }
-    reply
-}
-
-fn submit(
-    context: &Context<'_>,
-    request: &Request,
-    mail: &Mail,
-    user: &User,
-    visitor: &Visitor<'_>,
-    changes: &mut Vec<Event>,
-) -> Reply {
-    let body = String::from_utf8_lossy(&request.body);
-    let field = |name: &str| parameter(&body, name).unwrap_or_default();
-    if visitor.is_new || field("csrf") != visitor.csrf() {
-        return Reply::message(403, "This form is too old", "Go back, reload the page and send the form again.");
-    }
-    if field("form") != "confirm" || field("decision") != "grant" {
-        return Reply::message(400, "This form is unknown", "Go back and reload the page.");
-    }
-    if field("accept") != "yes" {
-        return show(request, mail, user, visitor, "The terms must be accepted.");
-    }
-    let user_id = user.user_id;
+    let (context, user_id) = (visit.context, user.user_id);
     if user.password.is_none() {
-        match password_of(context, &field("password")) {
-            Ok(password) => changes.push(Event::PasswordSet { user_id, password }),
-            Err(problem) => return show(request, mail, user, visitor, problem),
+        match chosen(context, &form.field("password")) {
+            Ok(password) => visit.events.push(Event::PasswordSet { user_id, password }),
+            Err(problem) => return opened.show(visit, problem),
         }
     }
     if !is_done(context.state, user, mail.client_id, context.now) {
-        changes.extend(events(context.state, user, &[mail.client_id], context.now));
+        visit.events.extend(events(context.state, user, &[mail.client_id], context.now));
     }
     match context.state.after_confirmation(user_id, mail.client_id) {
         Some(redirect_uri) => Reply::see_other(redirect_uri),
-        None => Reply::message(200, "Thank you", "The registration is confirmed. You can close this page."),
+        None => {
+            let text = "The registration is confirmed. You can close this page.";
+            let layout = visit.layout().at_step(&STEPS, STEPS.len());
+            Reply::template(&Message { layout, title: "Thank you", text, ..Message::default() })
+        }
     }
 }

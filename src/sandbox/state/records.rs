@@ -201,4 +201,10 @@ pub(in crate::sandbox) struct Call {
     pub(in crate::sandbox) token_sha256: Option<String>,
     /// False when a fault dropped the answer.
     pub(in crate::sandbox) answered: bool,
+    /// Kind of the fault that hit it.
+    #[serde(default)]
+    pub(in crate::sandbox) fault: Option<String>,
+    /// The API version asked for, when there is one of that name.
+    #[serde(default)]
+    pub(in crate::sandbox) version: Option<String>,
 }

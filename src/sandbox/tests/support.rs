@@ -30,6 +30,7 @@ pub(super) fn options(dir: Option<&Path>) -> Options {
         register_revokes: false,
         environment: Environment::Stage,
         throttle: Throttle::Off,
+        settings: serde_json::Map::new(),
     }
 }
 

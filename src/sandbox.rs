@@ -299,9 +299,11 @@ fn owner_account(state: &State, app: &App) -> Option<u64> {
 
 /// An app as its owner registers it.
 fn fresh_app(entropy: &dyn Entropy, client_id: u64, owner_user_id: u64) -> App {
+    let client_secret = hash::random_hex::<5>(entropy);
     App {
         client_id,
-        client_secret: hash::random_hex::<5>(entropy),
+        seed: client_secret.clone(),
+        client_secret,
         owner_user_id,
         name: "Platform".to_owned(),
         state: AppState::Active,
@@ -322,9 +324,9 @@ fn new_client(entropy: &dyn Entropy, is_taken: &dyn Fn(u64) -> bool) -> u64 {
     client_id
 }
 
-/// The owner's token is made from the app's secret, so that it can be shown again after a restart though only its hash
+/// The owner's token is made from the app's first secret, so that it can be shown again after a restart though only its hash
 /// is kept.
 fn app_owner_token(environment: Environment, app: &App) -> String {
-    let secret = hash::labelled("app owner token", &[&app.client_id.to_string(), &app.client_secret]);
+    let secret = hash::labelled("app owner token", &[&app.client_id.to_string(), &app.seed]);
     format!("{}{secret}", environment.token_prefix())
 }

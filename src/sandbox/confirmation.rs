@@ -1,6 +1,6 @@
 //! What confirming a registration does, and the secret in the link that leads there.
 //!
-//! The link is derived from the app's secret, so that it can be shown again after a restart though the journal keeps none.
+//! The link is derived from the app's first secret, so that it can be shown again after a restart though the journal keeps none.
 
 use super::hash::labelled;
 use super::state::{Account, AccountState, App, Event, Mail, State, Token, TokenKind, User, UserState};
@@ -16,7 +16,7 @@ pub(super) fn link(ui: &str, app: &App, mail: &Mail) -> String {
 
 /// What only the reader of a mail knows.
 pub(super) fn key(app: &App, mail: &Mail) -> String {
-    labelled("confirmation", &[&app.client_secret, &mail.mail_id.to_string(), &mail.user_id.to_string()])
+    labelled("confirmation", &[&app.seed, &mail.mail_id.to_string(), &mail.user_id.to_string()])
 }
 
 /// Whether the user has nothing left to confirm for this app.

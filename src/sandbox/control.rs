@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::api;
 use super::faults::Plan;
 use super::world::{Core, Media, Reply, Request};
 use crate::domain::ambient::Clock as _;
@@ -77,8 +78,12 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("POST", ["tokens", "revoke"]) => users::revoke_token(core, &read(request)?),
         ("GET", ["mails"]) => users::mails(core, &request.query),
         (_, ["accounts", id, act]) => accounts::answer(core, request, id, act),
-        ("POST", ["apps"]) => apps::make_app(core),
-        ("GET", ["app"]) => apps::app(core),
+        ("GET", ["api"]) => Ok(json!({ "calls": api::describe() })),
+        ("GET", ["apps"]) => Ok(apps::apps(core)),
+        ("POST", ["apps"]) => apps::make_app(core, request),
+        ("GET", ["apps", id]) => apps::app(core, id),
+        ("POST", ["apps", id]) => apps::change_app(core, request, id),
+        ("GET", ["app"]) => apps::first_app(core),
         ("GET", ["state"]) => Ok(state::state(core)),
         ("GET", ["settings"]) => Ok(json!(core.lock().settings)),
         ("POST", ["settings"]) => state::change_settings(core, request),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::hash::{labelled, sha256};
-use super::parameters::{Parameters, bearer};
+use super::parameters::{Parameters, bearer, plain_path};
 use super::protocol::ApiError;
 use super::settings::Settings;
 use super::state::State;
@@ -280,10 +280,13 @@ impl Faults {
     }
 }
 
-/// The name of a call: its path without `/v2` and without a trailing slash.
+/// The name of a call: its path without `/v2`, percent-encoding and idle slashes.
 pub(super) fn call_name(path: &str) -> String {
-    let path = path.strip_prefix("/v2").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-    path.strip_suffix('/').unwrap_or(path).to_owned()
+    let path = plain_path(path);
+    match path.strip_prefix("/v2").filter(|rest| rest.starts_with('/')) {
+        Some(rest) => rest.to_owned(),
+        None => path,
+    }
 }
 
 /// A number below 100 that follows from the seed and the number of the call alone.

@@ -145,6 +145,15 @@ async fn play(core: Arc<Core>, request: Request) -> Result<Response<Body>, Dropp
     }
 }
 
+/// Decides what a request is answered. Only a batch changes the world meanwhile.
+pub(super) fn decide(core: &Core, world: &mut World, request: &Request) -> Outcome {
+    if request.call == api::batch::NAME {
+        return api::batch::answer(core, world, request);
+    }
+    let context = core.context(world);
+    pages::answer(&context, request).unwrap_or_else(|| api::answer(&context, request))
+}
+
 /// Decides, journals, applies; the answer as it will be sent.
 fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
     let mut world = core.lock();
@@ -154,11 +163,9 @@ fn process(core: &Core, request: &Request, effect: Option<&Effect>) -> Reply {
     {
         return unwritten(&error);
     }
-    let context = core.context(&world);
-    let Outcome { mut reply, mut facts, mut events } =
-        pages::answer(&context, request).unwrap_or_else(|| api::answer(&context, request));
+    let Outcome { mut reply, mut facts, mut events } = decide(core, &mut world, request);
     if let Some(effect) = effect {
-        effect.spoil(request, context.now, &mut reply, &mut facts, &mut events);
+        effect.spoil(request, core.clock.now(), &mut reply, &mut facts, &mut events);
     }
     let status = effect.is_none_or(Effect::answers).then_some(reply.status);
     events.push(Event::Called(record(core, &world, request, effect, status, facts)));
@@ -183,8 +190,13 @@ fn log_only(core: &Core, request: &Request, effect: &Effect, failure: Option<&Fa
     }
 }
 
+/// The number of the newest line of the call log.
+pub(super) fn last_seq(world: &World) -> u64 {
+    world.state.calls().last().map_or(0, |call| call.seq)
+}
+
 /// The call-log line; `status` is none when the connection is dropped.
-fn record(
+pub(super) fn record(
     core: &Core,
     world: &World,
     request: &Request,
@@ -193,9 +205,9 @@ fn record(
     mut facts: Facts,
 ) -> Call {
     let email_sha256 = api::note_asked(request, &mut facts);
-    let last = world.state.calls().last().map_or(0, |call| call.seq);
     Call {
-        seq: last.saturating_add(1),
+        seq: last_seq(world).saturating_add(1),
+        in_batch: None,
         at: core.clock.now().to_rfc3339(),
         method: request.method.to_string(),
         path: format!("/v2{}", request.call).chars().take(LOGGED_PATH_MAX).collect(),

@@ -42,6 +42,10 @@ pub(super) enum Event {
     UserMade(User),
     /// A user's state changed.
     UserChanged { user_id: u64, state: UserState },
+    /// A user's address changed.
+    EmailChanged { user_id: u64, email: String },
+    /// An app registered a user whom it signs in itself.
+    SingleSignOn { user_id: u64, client_id: u64 },
     /// Somebody signed in at the pages.
     SessionOpened { sha256: String, user_id: u64, at_us: i64 },
     /// Somebody signed out.
@@ -108,6 +112,8 @@ pub(super) struct State {
     callbacks: HashMap<(u64, u64), String>,
     /// (user, app) pairs with the user's consent.
     approvals: BTreeSet<(u64, u64)>,
+    /// (user, app) pairs where the app signs the user in itself.
+    single_sign_on: BTreeSet<(u64, u64)>,
     /// Where a (user, app) goes after confirming, as the last registration said.
     registrations: HashMap<(u64, u64), Option<String>>,
     accounts: BTreeMap<u64, Account>,
@@ -131,7 +137,11 @@ impl State {
             }
             Event::AppChanged(app) => drop(self.apps.insert(app.client_id, *app)),
             Event::UserMade(user) => {
-                self.emails.insert(email_key(&user.email), user.user_id);
+                let key = email_key(&user.email);
+                // Of a history told anew: somebody may have taken the address over meanwhile.
+                if user.state != UserState::Deleted || !self.emails.contains_key(&key) {
+                    self.emails.insert(key, user.user_id);
+                }
                 self.users.insert(user.user_id, user);
             }
             Event::UserChanged { user_id, state } => {
@@ -139,6 +149,8 @@ impl State {
                     user.state = state;
                 }
             }
+            Event::EmailChanged { user_id, email } => self.change_email(user_id, email),
+            Event::SingleSignOn { user_id, client_id } => drop(self.single_sign_on.insert((user_id, client_id))),
             Event::PasswordSet { user_id, password } => {
                 if let Some(user) = self.users.get_mut(&user_id) {
                     user.password = Some(password);
@@ -222,6 +234,18 @@ impl State {
         }
     }
 
+    /// The old address is free again.
+    fn change_email(&mut self, user_id: u64, email: String) {
+        if let Some(user) = self.users.get_mut(&user_id) {
+            let old = email_key(&user.email);
+            if self.emails.get(&old) == Some(&user_id) {
+                self.emails.remove(&old);
+            }
+            self.emails.insert(email_key(&email), user_id);
+            user.email = email;
+        }
+    }
+
     fn keep_rbits(&mut self, rbits: Vec<Rbit>) {
         for rbit in rbits {
             self.last_rbit_id = self.last_rbit_id.max(Some(rbit.rbit_id));
@@ -240,6 +264,11 @@ impl State {
     /// The app made at first start.
     pub(super) fn first_app(&self) -> Option<&App> {
         self.first_app.and_then(|client_id| self.apps.get(&client_id))
+    }
+
+    /// All apps, by client id.
+    pub(super) fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.values()
     }
 
     /// An app by its client id.
@@ -272,6 +301,17 @@ impl State {
     pub(super) fn session_user(&self, sha256: &str, since: Timestamp) -> Option<&User> {
         let session = self.sessions.get(sha256).filter(|session| session.opened_at >= since)?;
         self.users.get(&session.user_id).filter(|user| user.state == UserState::Registered)
+    }
+
+    /// The hashes of a user's sessions at the pages.
+    pub(super) fn sessions_of(&self, user_id: u64) -> impl Iterator<Item = &str> {
+        let own = self.sessions.iter().filter(move |(_, session)| session.user_id == user_id);
+        own.map(|(sha256, _)| sha256.as_str())
+    }
+
+    /// Whether the app signs the user in itself.
+    pub(super) fn is_single_sign_on(&self, user_id: u64, client_id: u64) -> bool {
+        self.single_sign_on.contains(&(user_id, client_id))
     }
 
     /// A code by its hash.

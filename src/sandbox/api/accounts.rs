@@ -200,7 +200,7 @@ fn refuse_taken(
             && Some(account.account_id) != but
     };
     if reference_id.is_some() && context.state.accounts_of(user_id).any(is_taken) {
-        return Err(ApiError::invalid_parameter("reference_id parameter must be unique, an account already has it"));
+        return Err(ApiError::duplicate_reference_id(&context.settings.codes));
     }
     Ok(())
 }

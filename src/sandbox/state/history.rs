@@ -20,6 +20,7 @@ impl State {
             grants: _,
             callbacks,
             approvals: _,
+            single_sign_on,
             registrations,
             accounts,
             rbits,
@@ -46,6 +47,8 @@ impl State {
             client_id: *client_id,
             callback_uri: callback_uri.clone(),
         }));
+        let signed_in = single_sign_on.iter().copied();
+        events.extend(signed_in.map(|(user_id, client_id)| Event::SingleSignOn { user_id, client_id }));
         events.extend(in_order(registrations.iter()).map(|((user_id, client_id), redirect_uri)| Event::Registered {
             user_id: *user_id,
             client_id: *client_id,

@@ -51,6 +51,8 @@ pub(in crate::sandbox) struct App {
     pub(in crate::sandbox) client_id: u64,
     /// Ten lower-case hexadecimal digits.
     pub(in crate::sandbox) client_secret: String,
+    /// Its first secret, from which the owner's token and the keys of mails are derived: they outlive a change of the secret.
+    pub(in crate::sandbox) seed: String,
     /// The user who registered the app.
     pub(in crate::sandbox) owner_user_id: u64,
     /// What the pages call it.
@@ -172,6 +174,9 @@ pub(in crate::sandbox) struct Mail {
 pub(in crate::sandbox) struct Call {
     /// 1, 2, 3 …
     pub(in crate::sandbox) seq: u64,
+    /// Of a call inside of a batch: `seq` of the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::sandbox) in_batch: Option<u64>,
     /// RFC 3339, by the sandbox's clock.
     pub(in crate::sandbox) at: String,
     /// HTTP method.

@@ -106,6 +106,9 @@ enum LocalCommand {
         /// Divide every duration by this
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         time_scale: u32,
+        /// Begin with this setting of the control API (docs/sandbox.md); repeatable
+        #[arg(long, value_name = "NAME=JSON", value_parser = parse_setting)]
+        setting: Vec<(String, serde_json::Value)>,
     },
 }
 
@@ -256,7 +259,10 @@ async fn run_local(command: LocalCommand) -> ExitCode {
             show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
-        LocalCommand::Sandbox { listen, dir, time_scale } => sandbox(listen, dir, time_scale).await,
+        LocalCommand::Sandbox { listen, dir, time_scale, setting } => {
+            let settings = setting.into_iter().collect();
+            sandbox(Options { settings, ..Options::alone(listen, dir, time_scale) }).await
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -268,6 +274,14 @@ async fn run_local(command: LocalCommand) -> ExitCode {
 #[cfg(feature = "sandbox")]
 fn parse_json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
     serde_json::from_str(text)
+}
+
+/// A setting of the sandbox: its name, and its value as JSON.
+#[cfg(feature = "sandbox")]
+fn parse_setting(text: &str) -> Result<(String, serde_json::Value), Failure> {
+    let (name, value) = text.split_once('=').ok_or("a setting is NAME=JSON")?;
+    let value = parse_json(value).map_err(|why| format!("{value} is no JSON (a text needs quotes): {why}"))?;
+    Ok((name.to_owned(), value))
 }
 
 #[cfg(feature = "sandbox")]
@@ -301,9 +315,9 @@ async fn develop(dir: PathBuf) -> Result<(), Failure> {
 }
 
 #[cfg(feature = "sandbox")]
-async fn sandbox(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> Result<(), Failure> {
+async fn sandbox(options: Options) -> Result<(), Failure> {
     telemetry::init(telemetry::Format::Text, FILTER)?;
-    let sandbox = Sandbox::start(Options::alone(listen, dir, time_scale)).await?;
+    let sandbox = Sandbox::start(options).await?;
     say(&format!("{}\n", serde_json::to_string(sandbox.endpoints())?))?;
     let mut signals = Signals::new()?;
     while let Told::Reload = signals.next().await {}
@@ -319,6 +333,16 @@ mod tests {
 
     /// What clap wraps help at, however wide the terminal is.
     const HELP_COLUMNS_MAX: usize = 100;
+
+    #[cfg(feature = "sandbox")]
+    #[test]
+    fn a_setting_of_the_sandbox_is_a_name_and_json() {
+        let parsed = super::parse_setting("throttle=\"fixed\"").unwrap();
+        assert_eq!(parsed, ("throttle".to_owned(), serde_json::json!("fixed")));
+        for wrong in ["throttle", "throttle=fixed", "codes={"] {
+            assert!(super::parse_setting(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_whole_command_line_is_sound() {

@@ -16,6 +16,7 @@ mod faults;
 pub mod fuzzing;
 mod hash;
 mod journal;
+mod notices;
 mod pages;
 mod parameters;
 mod protocol;
@@ -24,6 +25,8 @@ mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod throttle;
+mod tls;
 mod world;
 
 use std::collections::BTreeSet;
@@ -37,10 +40,12 @@ use tokio::net::TcpListener;
 
 pub use self::environment::Environment;
 use self::journal::{Journal, JournalError};
+use self::notices::{Delivery, Desk, Poster};
 use self::server::Server;
 use self::settings::Settings;
 pub use self::settings::Throttle;
 use self::state::{Account, AccountState, App, AppState, Details, Event, State, Token, TokenKind, User, UserState};
+use self::tls::TlsError;
 use self::world::{Core, World};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, SystemEntropy, random};
 
@@ -64,8 +69,12 @@ pub struct Options {
     pub environment: Environment,
     /// Whether and how calls are limited at the start: 30 in 10 seconds for each app.
     pub throttle: Throttle,
+    /// Authorities that receivers of notices may have their certificates from, as PEM files; none beside them is known.
+    pub notice_roots: Vec<Vec<u8>>,
     /// Settings of the control API that shall differ from those above, and from their defaults, from the start on.
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Where certificate and key for TLS stand, or are made; none answers in clear.
+    pub tls_dir: Option<PathBuf>,
 }
 
 impl Options {
@@ -80,8 +89,10 @@ impl Options {
             token_revokes: true,
             register_revokes: false,
             environment: Environment::Stage,
-            throttle: Throttle::Off,
+            throttle: Throttle::Sliding,
+            notice_roots: Vec::new(),
             settings: serde_json::Map::new(),
+            tls_dir: None,
         }
     }
 }
@@ -99,13 +110,16 @@ pub struct Endpoints {
     pub client_id: String,
     /// The app's secret: ten lower-case hexadecimal digits.
     pub client_secret: String,
+    /// With TLS: the certificate that a client must trust, as a file; none when it stands elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Endpoints {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { api, ui, control, client_id, client_secret: _ } = self;
+        let Self { api, ui, control, client_id, client_secret: _, ca } = self;
         let mut shown = formatter.debug_struct("Endpoints");
-        shown.field("api", api).field("ui", ui).field("control", control).field("client_id", client_id);
+        shown.field("api", api).field("ui", ui).field("control", control).field("client_id", client_id).field("ca", ca);
         shown.finish_non_exhaustive()
     }
 }
@@ -130,6 +144,26 @@ pub enum Error {
     /// The journal cannot be read, written or locked, or is broken.
     #[error("the sandbox's journal cannot be used: {0}")]
     Journal(String),
+    /// The directory's state is that of the other environment: none of its tokens would be right here.
+    #[error("the sandbox in this directory plays {made}, not {asked}")]
+    Environment {
+        /// As what it was made.
+        made: &'static str,
+        /// As what it should be started.
+        asked: &'static str,
+    },
+    /// The authorities for notices cannot be used.
+    #[error("the authorities for notices cannot be used: {0}")]
+    NoticeRoots(String),
+    /// Certificate or key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error.to_string())
+    }
 }
 
 impl From<JournalError> for Error {
@@ -146,6 +180,7 @@ pub struct Sandbox {
     owner_account_id: u64,
     core: Arc<Core>,
     server: Server,
+    delivery: Delivery,
 }
 
 impl Sandbox {
@@ -157,33 +192,40 @@ impl Sandbox {
         if !options.listen.ip().is_loopback() {
             return Err(Error::NotLoopback(options.listen));
         }
+        let poster = Poster::new(&options.notice_roots).map_err(Error::NoticeRoots)?;
         let listen = |source| Error::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
+        let tls = options.tls_dir.as_deref().map(tls::open).transpose()?;
         let world = open_world(&options)?;
         let app = world.state.first_app().cloned();
         let app = app.ok_or_else(|| Error::Journal("it names no app".to_owned()))?;
         let owner_account_id = owner_account(&world.state, &app);
         let owner_account_id = owner_account_id.ok_or_else(|| Error::Journal("its owner has no account".to_owned()))?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (acceptor, ca) = tls.map_or((None, None), |tls| (Some(tls.acceptor), tls.ca));
         let endpoints = Endpoints {
-            api: format!("http://{local_addr}/v2"),
-            ui: format!("http://{local_addr}/v2"),
-            control: format!("http://{local_addr}/control"),
+            api: format!("{scheme}://{local_addr}/v2"),
+            ui: format!("{scheme}://{local_addr}/v2"),
+            control: format!("{scheme}://{local_addr}/control"),
             client_id: app.client_id.to_string(),
             client_secret: app.client_secret.clone(),
+            ca,
         };
         let core = {
             let Options { clock, entropy, time_scale, environment, .. } = options;
             Core::new(clock, entropy, time_scale, environment, endpoints.ui.clone(), world)
         };
-        let server = Server::start(listener, core.clone());
+        let server = Server::start(listener, core.clone(), acceptor);
+        let delivery = Delivery::start(core.clone(), poster);
         Ok(Self {
             endpoints,
             local_addr,
-            owner_token: app_owner_token(options.environment, &app),
+            owner_token: app_owner_token(core.environment, &app),
             owner_account_id,
             core,
             server,
+            delivery,
         })
     }
 
@@ -211,6 +253,7 @@ impl Sandbox {
     /// Drops every connection, answered or not, and closes the journal; the directory and the port are free after it.
     pub async fn stop(self) {
         self.server.stop().await;
+        self.delivery.stop().await;
         self.core.lock().journal.close();
     }
 }
@@ -223,7 +266,8 @@ fn open_world(options: &Options) -> Result<World, Error> {
         Some(dir) => Journal::open(dir)?,
         None => (Journal::in_memory(), Vec::new()),
     };
-    let mut world = World::new(State::default(), journal, settings);
+    let desk = Desk::new(options.clock.clone());
+    let mut world = World::new(State::default(), journal, settings, desk);
     for event in events {
         world.state.apply(event);
     }
@@ -231,11 +275,8 @@ fn open_world(options: &Options) -> Result<World, Error> {
         let events = first_events(options, &world.state);
         world.commit(events).map_err(|error| Error::Journal(error.to_string()))?;
     }
-    // A journal from before there were accounts has the app alone.
-    if let Some(app) = world.state.first_app().filter(|app| owner_account(&world.state, app).is_none()) {
-        let account = first_account(options, &world.state, app);
-        let made = world.commit(vec![Event::AccountMade(Box::new(account))]);
-        made.map_err(|error| Error::Journal(error.to_string()))?;
+    if let Some(made) = world.state.environment().filter(|made| *made != options.environment) {
+        return Err(Error::Environment { made: made.as_str(), asked: options.environment.as_str() });
     }
     let offset = Duration::from_micros(u64::try_from(world.state.clock_offset_us()).unwrap_or(0));
     // A clock that outlived the sandbox (both in one test) already stands there.
@@ -246,7 +287,7 @@ fn open_world(options: &Options) -> Result<World, Error> {
     Ok(world)
 }
 
-/// The app, its owner and the owner's token, in one step.
+/// The app, its owner and the owner's token and account, in one step.
 fn first_events(options: &Options, state: &State) -> Vec<Event> {
     let entropy = options.entropy.as_ref();
     let owner = User {
@@ -268,7 +309,14 @@ fn first_events(options: &Options, state: &State) -> Vec<Event> {
         expires_at_us: None,
         revoked_at_us: None,
     };
-    vec![Event::UserMade(owner), Event::AppMade(app), Event::TokenIssued(token)]
+    let account = first_account(options, state, &app);
+    vec![
+        Event::Founded { environment: options.environment },
+        Event::UserMade(owner),
+        Event::AppMade(app),
+        Event::TokenIssued(token),
+        Event::AccountMade(Box::new(account)),
+    ]
 }
 
 /// The owner's payment account: an active one, as an app that went through WePay's approval has it.

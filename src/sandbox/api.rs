@@ -16,13 +16,14 @@ mod users;
 use axum::http::header;
 use serde_json::Value;
 
-pub(super) use self::table::describe;
 use self::table::{Entry, Proof};
+pub(super) use self::table::{describe, is_write};
 use super::hash::{prefix_of, random_hex, sha256};
 use super::parameters::{Parameters, bearer};
 use super::protocol::{self, ApiError, TEXT_MAX};
 use super::state::{App, AppState, Event, Token, User, UserState, email_key};
 use super::world::{Context, Facts, Media, Outcome, Reply, Request};
+use super::{pages, throttle};
 
 /// The call that registers a user.
 const REGISTER: &str = "/user/register";
@@ -63,13 +64,21 @@ impl<'a> ApiCall<'a> {
     }
 
     /// All checks that calls have in common.
-    fn check(&mut self, entry: &Entry) -> Result<(), ApiError> {
+    fn check(&mut self, entry: &Entry, is_limited: bool) -> Result<(), ApiError> {
+        let Request { method, query, headers, body, .. } = self.request;
+        let parameters = Parameters::read(method, query, headers, body);
+        let unread = parameters.map(|parameters| self.parameters = parameters).err();
+        // Which app calls may stand in the parameters.
+        if is_limited {
+            throttle::admit(self)?;
+        }
         if self.context.settings.headers_required {
             self.require_headers()?;
         }
         requested_version(self.request)?;
-        let Request { method, query, headers, body, .. } = self.request;
-        self.parameters = Parameters::read(method, query, headers, body)?;
+        if let Some(error) = unread {
+            return Err(error);
+        }
         match entry.proof {
             Proof::Client => drop(self.client()?),
             Proof::Token(None) => drop(self.authenticate()?),
@@ -195,26 +204,28 @@ impl<'a> ApiCall<'a> {
 
 /// Answers one call.
 pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
-    answer_with(context, request, None)
+    answer_with(context, request, true, None)
 }
 
-/// Answers one call; `own`, if given, does in its handler's place what this call alone does.
-fn answer_with<'a>(context: &'a Context<'a>, request: &'a Request, own: Option<Own<'_>>) -> Outcome {
+/// Answers one call; `is_limited` says whether the throttle looks at it; `own`, if given, does in its handler's place what this
+/// call alone does.
+fn answer_with<'a>(context: &'a Context<'a>, request: &'a Request, is_limited: bool, own: Option<Own<'_>>) -> Outcome {
     // Before anything else is looked at (recorded on stage: an unknown path with a junk token answers 501).
     let entry = table::find(&request.call).filter(|_| matches!(request.method.as_str(), "GET" | "POST"));
     let mut call = ApiCall::new(context, request);
     let result = match entry {
         None => Err(ApiError::unknown_call()),
-        Some(entry) => call.check(entry).and_then(|()| match own {
+        Some(entry) => call.check(entry, is_limited).and_then(|()| match own {
             Some(own) => own(&mut call),
             None => (entry.handler)(&mut call),
         }),
     };
+    note_asked(&request.call, &call.parameters, &mut call.facts);
     let reply = match result {
         Ok(body) => Reply { status: 200, media: Media::Json, headers: Vec::new(), body: protocol::json_text(&body) },
         Err(error) => {
             call.facts.error_code = Some(error.code);
-            error_reply(&error.as_set(context.settings), call.version())
+            error_reply(&error.with_status_of(context.settings), call.version())
         }
     };
     Outcome { reply, facts: call.facts, events: call.events }
@@ -241,18 +252,32 @@ pub(super) fn requested_version(request: &Request) -> Result<Option<&'static str
     }
 }
 
-/// What the call log says of a call whatever became of it, refused and dropped ones too: read from the request alone.
-pub(super) fn note_asked(request: &Request, facts: &mut Facts) -> Option<String> {
-    let is_account = request.call.starts_with("/account");
-    if !is_account && request.call != REGISTER {
-        return None;
+/// A known path below `/v2`, the pages' too: what the call log need not copy.
+pub(super) fn known_path(path: &str) -> Option<&'static str> {
+    let page = || pages::paths().find(|page| *page == path);
+    table::find(path).map(|entry| entry.name).or_else(page)
+}
+
+/// What the call log says of a call that was kept from being processed: read from the request alone.
+pub(super) fn facts_of(request: &Request) -> Facts {
+    let mut facts = Facts::default();
+    if let Ok(parameters) = Parameters::read(&request.method, &request.query, &request.headers, &request.body) {
+        note_asked(&request.call, &parameters, &mut facts);
     }
-    let parameters = Parameters::read(&request.method, &request.query, &request.headers, &request.body).ok()?;
-    if is_account {
+    facts
+}
+
+/// What the call log says of a call whatever became of it: what the parameters name and its handler did not find out better.
+fn note_asked(name: &str, parameters: &Parameters, facts: &mut Facts) {
+    if name.starts_with("/account") {
         facts.account_id = facts.account_id.or_else(|| parameters.required_id("account_id").ok());
-        facts.reference_id = facts.reference_id.take().or_else(|| parameters.text("reference_id", TEXT_MAX).ok()?);
-        return None;
+        if facts.reference_id.is_none() {
+            facts.reference_id = parameters.text("reference_id", TEXT_MAX).ok().flatten();
+        }
     }
-    let email = parameters.text("email", TEXT_MAX).ok()??;
-    Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS))
+    if name == REGISTER
+        && let Ok(Some(email)) = parameters.text("email", TEXT_MAX)
+    {
+        facts.email_sha256 = Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS));
+    }
 }

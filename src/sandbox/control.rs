@@ -4,13 +4,14 @@
 mod accounts;
 mod apps;
 mod calls;
+mod notices;
 mod snapshot;
 mod state;
 mod users;
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -40,12 +41,14 @@ struct Advance {
 
 /// Answers a request below `/control/`; `path` is what follows.
 pub(super) fn answer(core: &Core, request: &Request, path: &str) -> Reply {
-    let result = if is_from_page(&request.headers) {
-        Err((403, "the control API does not answer pages of a browser".to_owned()))
-    } else if request.method == Method::GET && path.trim_end_matches('/') == "calls.jsonl" {
-        calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines))
-    } else {
-        dispatch(core, request, path).map(|body| (Media::Json, body.to_string()))
+    let result = match (request.method.as_str(), path.trim_end_matches('/')) {
+        _ if is_from_page(&request.headers) => {
+            Err((403, "the control API does not answer pages of a browser".to_owned()))
+        }
+        // Large ones are written as text at once.
+        ("GET", "calls.jsonl") => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
+        ("GET", "snapshot") => snapshot::take(core).map(|document| (Media::Json, document)),
+        _ => dispatch(core, request, path).map(|body| (Media::Json, body.to_string())),
     };
     let (status, media, body) = match result {
         Ok((media, body)) => (200, media, body),
@@ -78,6 +81,7 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("POST", ["tokens", "revoke"]) => users::revoke_token(core, &read(request)?),
         ("GET", ["mails"]) => users::mails(core, &request.query),
         (_, ["accounts", id, act]) => accounts::answer(core, request, id, act),
+        (_, ["notices", path @ ..]) => notices::answer(core, request, path),
         ("GET", ["api"]) => Ok(json!({ "calls": api::describe() })),
         ("GET", ["apps"]) => Ok(apps::apps(core)),
         ("POST", ["apps"]) => apps::make_app(core, request),
@@ -88,7 +92,6 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("GET", ["settings"]) => Ok(json!(core.lock().settings)),
         ("POST", ["settings"]) => state::change_settings(core, request),
         ("DELETE", ["settings"]) => Ok(state::reset_settings(core)),
-        ("GET", ["snapshot"]) => Ok(snapshot::take(core)),
         ("POST", ["snapshot"]) => snapshot::put_back(core, read(request)?),
         (_, ["snapshots", named @ ..]) => snapshot::named(core, &request.method, named),
         _ => Err((404, format!("there is no {} /control/{path}", request.method))),

@@ -10,7 +10,13 @@ pub(super) const PREFIX_DIGITS: usize = 16;
 
 /// Lower-case hexadecimal text of bytes.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 0x0f));
+    }
+    text
 }
 
 /// `N` random bytes as lower-case hexadecimal text (twice as many digits).

@@ -3,8 +3,11 @@
 //! The sandbox shares no constant with the product, on purpose: were they shared, a mistake would agree with itself on
 //! both sides. Sources are named by page; `docs/sandbox.md` says which facts are inferred.
 
+use std::io;
 use std::time::Duration;
 
+use serde::Serialize as _;
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::environment::Environment;
@@ -298,6 +301,11 @@ impl ApiError {
         Self { status: 500, error: "processing_error".to_owned(), code: 1008, description: UNKNOWN_ERROR.to_owned() }
     }
 
+    /// 1007: too many calls (class and text: WePay best practices). Its HTTP status is not known.
+    pub(super) fn throttled() -> Self {
+        Self::scripted(429, 1007, None)
+    }
+
     /// A scripted error: the class follows from the code unless it is one without a fixed class.
     pub(super) fn scripted(status: u16, code: u32, description: Option<String>) -> Self {
         let error = match code {
@@ -315,7 +323,7 @@ impl ApiError {
     }
 
     /// With the HTTP status that the settings have for its code, if any.
-    pub(super) fn as_set(mut self, settings: &Settings) -> Self {
+    pub(super) fn with_status_of(mut self, settings: &Settings) -> Self {
         self.status = settings.http_status.get(&self.code).copied().unwrap_or(self.status);
         self
     }
@@ -334,9 +342,31 @@ impl ApiError {
     }
 }
 
-/// JSON text as WePay writes it: slashes escaped (recorded on stage). A slash in JSON stands inside a string only.
+/// JSON text as WePay writes it: slashes escaped (recorded on stage).
 pub(super) fn json_text(value: &Value) -> String {
-    value.to_string().replace('/', "\\/")
+    let mut text = Vec::with_capacity(JSON_USUAL);
+    match value.serialize(&mut Serializer::with_formatter(&mut text, SlashesEscaped)) {
+        Ok(()) => String::from_utf8(text).unwrap_or_default(),
+        // A value has text keys only and a vector takes everything.
+        Err(_) => String::new(),
+    }
+}
+
+/// Room for most answers: that of an account has about 1000 bytes.
+const JSON_USUAL: usize = 1024;
+
+/// Compact JSON with `\/` for each slash; a slash stands inside a string only.
+struct SlashesEscaped;
+
+impl Formatter for SlashesEscaped {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut parts = fragment.split('/');
+        writer.write_all(parts.next().unwrap_or_default().as_bytes())?;
+        parts.try_for_each(|part| {
+            writer.write_all(b"\\/")?;
+            writer.write_all(part.as_bytes())
+        })
+    }
 }
 
 #[cfg(test)]
@@ -356,5 +386,14 @@ mod tests {
         let text = json_text(&value);
         assert!(text.contains(r"https:\/\/a.example\/b"));
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn the_text_is_plain_json_but_for_its_slashes() {
+        let odd = ["", "/", "//", "a/b/", "\"/\\/\u{8}\n", "é/\u{1F600}/\u{2028}", "\u{7f}"];
+        for text in odd {
+            let value = json!({"a/b": [text, 1.5, -3, true, null, {"c": text}], "d": u64::MAX});
+            assert_eq!(json_text(&value), value.to_string().replace('/', "\\/"));
+        }
     }
 }

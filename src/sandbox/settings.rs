@@ -24,8 +24,13 @@ const ERROR_STATUSES: RangeInclusive<u16> = 400..=599;
 /// Copies of a notice: a hundred are duplicates enough for any test.
 const NOTICE_COPIES: RangeInclusive<u32> = 1..=100;
 
+/// Time for the answer to a notice: ten minutes is longer than any server waits.
+const NOTICE_TIMEOUT_S: RangeInclusive<u32> = 1..=600;
+
 /// Longest name of a domain (RFC 1035, section 2.3.4, as text).
 const DOMAIN_MAX: usize = 253;
+
+use super::notices::ANSWER_MAX_S;
 
 /// How calls are counted against the limit of an app.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -127,6 +132,8 @@ pub(super) struct Settings {
     pub(super) notice_content_type: String,
     /// `User-Agent` of a notice; empty sends none.
     pub(super) notice_user_agent: String,
+    /// How many seconds a receiver has to answer a notice; real time, whatever the clock does.
+    pub(super) notice_timeout_s: u32,
 }
 
 impl Settings {
@@ -151,6 +158,7 @@ impl Settings {
             notice_copies: 1,
             notice_content_type: "application/x-www-form-urlencoded".to_owned(),
             notice_user_agent: "WePay".to_owned(),
+            notice_timeout_s: ANSWER_MAX_S,
         }
     }
 
@@ -200,6 +208,7 @@ impl Settings {
         within("throttle_calls", &self.throttle_calls, &THROTTLE_CALLS)?;
         within("throttle_window_s", &self.throttle_window_s, &THROTTLE_WINDOW_S)?;
         within("notice_copies", &self.notice_copies, &NOTICE_COPIES)?;
+        within("notice_timeout_s", &self.notice_timeout_s, &NOTICE_TIMEOUT_S)?;
         within("find_limit", &self.find_limit.unwrap_or(1), &(1..=u32::MAX))?;
         if !is_domain(&self.registered_domain) {
             return Err("registered_domain must be the name of a domain in small letters".to_owned());
@@ -284,6 +293,7 @@ mod tests {
             ("find_limit", vec![json!(null), json!(1)], vec![json!(0), json!("all")]),
             ("notices", vec![json!("send"), json!("hold"), json!("off")], vec![json!("on")]),
             ("notice_copies", vec![json!(1), json!(100)], vec![json!(0), json!(101)]),
+            ("notice_timeout_s", vec![json!(1), json!(600)], vec![json!(0), json!(601), json!(1.5)]),
             ("notice_content_type", vec![json!("text/plain")], vec![json!(""), json!("a\nb")]),
             ("notice_user_agent", vec![json!(""), json!("WePay/2")], vec![json!("a\rb")]),
         ] {

@@ -5,7 +5,9 @@
 //! before they come here; only the app's client secret stays readable, because it must be handed out again.
 
 mod account;
+mod call;
 mod history;
+mod index;
 mod rbit;
 mod records;
 
@@ -13,12 +15,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use self::call::CallLog;
+use self::index::{Accounts, Mails};
+use super::environment::Environment;
 use super::hash::Password;
+use super::notices::{Book, NoticeChange};
 use crate::domain::ambient::Timestamp;
 
 pub(super) use account::{Account, AccountState, Details};
+pub(super) use call::{Call, CallPath, CallVersion, TokenMark};
 pub(super) use rbit::{Rbit, RbitObject, Said};
-pub(super) use records::{App, AppState, Call, Code, Mail, Token, TokenKind, User, UserState};
+pub(super) use records::{App, AppState, Code, Mail, Token, TokenKind, User, UserState};
 
 /// The first user id given: above 2^31, as recorded ids are (stage transcripts of 2015 to 2017), so that a client
 /// with 32-bit ids fails here and not in production.
@@ -34,6 +41,8 @@ const FIRST_RBIT_ID: u64 = 2_300_000_001;
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Event {
+    /// The sandbox was made, as this environment.
+    Founded { environment: Environment },
     /// An app was registered.
     AppMade(App),
     /// An app is different now, from its dashboard or by `/app/modify`.
@@ -75,7 +84,7 @@ pub(super) enum Event {
     /// An app changed what it says of an account.
     AccountModified { account_id: u64, details: Box<Details> },
     /// An app told something about an object.
-    RbitsMade(Vec<Rbit>),
+    RbitsMade { rbits: Vec<Rbit> },
     /// An app took an rbit back.
     RbitDeleted { rbit_id: u64 },
     /// These tokens died.
@@ -84,6 +93,8 @@ pub(super) enum Event {
     CallbackSet { user_id: u64, client_id: u64, callback_uri: String },
     /// The clock stands this far ahead of the machine's.
     ClockAdvanced { offset_us: i64 },
+    /// Something happened to a notice.
+    Notice(NoticeChange),
     /// Everything is as these events leave it, but for calls and clock.
     Restored { events: Vec<Event> },
     /// A call was answered (or dropped).
@@ -109,21 +120,23 @@ pub(super) struct State {
     tokens: HashMap<String, Token>,
     /// Hashes of all tokens of a (user, app), in order of issue.
     grants: BTreeMap<(u64, u64), Vec<String>>,
-    callbacks: HashMap<(u64, u64), String>,
+    callbacks: BTreeMap<(u64, u64), String>,
     /// (user, app) pairs with the user's consent.
     approvals: BTreeSet<(u64, u64)>,
     /// (user, app) pairs where the app signs the user in itself.
     single_sign_on: BTreeSet<(u64, u64)>,
     /// Where a (user, app) goes after confirming, as the last registration said.
     registrations: HashMap<(u64, u64), Option<String>>,
-    accounts: BTreeMap<u64, Account>,
     rbits: BTreeMap<u64, Rbit>,
     /// Their ids by object, in order.
     rbits_about: BTreeMap<(RbitObject, u64), Vec<u64>>,
     /// The last id given, of deleted ones too.
     last_rbit_id: Option<u64>,
-    mails: Vec<Mail>,
-    calls: Vec<Call>,
+    accounts: Accounts,
+    mails: Mails,
+    notices: Book,
+    calls: CallLog,
+    environment: Option<Environment>,
     clock_offset_us: i64,
 }
 
@@ -131,6 +144,7 @@ impl State {
     /// Takes in one event. Events about unknown things change nothing.
     pub(super) fn apply(&mut self, event: Event) {
         match event {
+            Event::Founded { environment } => self.environment = Some(environment),
             Event::AppMade(app) => {
                 self.first_app.get_or_insert(app.client_id);
                 self.apps.insert(app.client_id, app);
@@ -167,20 +181,17 @@ impl State {
             Event::CallbackSet { user_id, client_id, callback_uri } => {
                 self.callbacks.insert((user_id, client_id), callback_uri);
             }
-            Event::AccountMade(account) => drop(self.accounts.insert(account.account_id, *account)),
+            Event::AccountMade(account) => self.accounts.put(*account),
             Event::AccountChanged { account_id, state } => {
-                if let Some(account) = self.accounts.get_mut(&account_id) {
-                    account.state = state;
-                }
+                self.accounts.change(account_id, |account| account.state = state);
             }
             Event::AccountModified { account_id, details } => {
-                if let Some(account) = self.accounts.get_mut(&account_id) {
-                    account.update(*details);
-                }
+                self.accounts.change(account_id, |account| account.update(*details));
             }
-            Event::RbitsMade(rbits) => self.keep_rbits(rbits),
+            Event::RbitsMade { rbits } => self.keep_rbits(rbits),
             Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
             Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
+            Event::Notice(change) => self.notices.apply(change),
             Event::Restored { events } => self.restore(events),
             Event::Called(call) => self.calls.push(call),
             about_grants @ (Event::Approved { .. }
@@ -362,22 +373,27 @@ impl State {
 
     /// An account by its id.
     pub(super) fn account(&self, account_id: u64) -> Option<&Account> {
-        self.accounts.get(&account_id)
+        self.accounts.get(account_id)
     }
 
     /// All accounts, by id, which is by age.
     pub(super) fn accounts(&self) -> impl DoubleEndedIterator<Item = &Account> {
-        self.accounts.values()
+        self.accounts.iter()
     }
 
     /// The accounts of a user, whichever app made them, oldest first.
     pub(super) fn accounts_of(&self, user_id: u64) -> impl DoubleEndedIterator<Item = &Account> {
-        self.accounts().filter(move |account| account.owner_user_id == user_id)
+        self.accounts.of(user_id)
+    }
+
+    /// The accounts of a user that an app gave this `reference_id`, whichever app, in no order.
+    pub(super) fn accounts_with_reference(&self, user_id: u64, reference_id: &str) -> impl Iterator<Item = &Account> {
+        self.accounts.with_reference(user_id, reference_id)
     }
 
     /// The id of the next account.
     pub(super) fn next_account_id(&self) -> u64 {
-        self.accounts.last_key_value().map_or(FIRST_ACCOUNT_ID, |(last, _)| last.saturating_add(1))
+        self.accounts.last_id().map_or(FIRST_ACCOUNT_ID, |last| last.saturating_add(1))
     }
 
     /// An rbit by its id.
@@ -403,7 +419,17 @@ impl State {
 
     /// Every mail so far, oldest first.
     pub(super) fn mails(&self) -> &[Mail] {
-        &self.mails
+        self.mails.all()
+    }
+
+    /// A mail by its id.
+    pub(super) fn mail(&self, mail_id: u64) -> Option<&Mail> {
+        self.mails.get(mail_id)
+    }
+
+    /// The mails to a user, oldest first.
+    pub(super) fn mails_of(&self, user_id: u64) -> impl Iterator<Item = &Mail> {
+        self.mails.of(user_id)
     }
 
     /// Where an app wants notices about a user.
@@ -411,9 +437,35 @@ impl State {
         self.callbacks.get(&(user_id, client_id))
     }
 
-    /// Every call so far.
-    pub(super) fn calls(&self) -> &[Call] {
-        &self.calls
+    /// Where notices about a user go, app by app.
+    pub(super) fn callbacks_of(&self, user_id: u64) -> impl Iterator<Item = (u64, &String)> {
+        let of_user = self.callbacks.range((user_id, u64::MIN)..=(user_id, u64::MAX));
+        of_user.map(|((_, client_id), callback_uri)| (*client_id, callback_uri))
+    }
+
+    /// Every notice so far.
+    pub(super) const fn notices(&self) -> &Book {
+        &self.notices
+    }
+
+    /// The newest calls, oldest first.
+    pub(super) fn calls(&self) -> impl DoubleEndedIterator<Item = &Call> + ExactSizeIterator {
+        self.calls.iter()
+    }
+
+    /// How many older calls are kept no more.
+    pub(super) const fn calls_dropped(&self) -> u64 {
+        self.calls.dropped()
+    }
+
+    /// The number of the next call.
+    pub(super) fn next_call_seq(&self) -> u64 {
+        self.calls.next_seq()
+    }
+
+    /// As which environment the sandbox was made; none before it was.
+    pub(super) const fn environment(&self) -> Option<Environment> {
+        self.environment
     }
 
     /// How far the clock was moved ahead, in microseconds.

@@ -11,8 +11,10 @@ use super::control::Snapshots;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
+use super::notices::Desk;
 use super::settings::Settings;
 use super::state::{Event, State};
+use super::throttle::Meter;
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, Timestamp};
 
 /// A request to the API or the pages, read whole. No `Debug`: it carries secrets.
@@ -51,8 +53,12 @@ pub(super) struct Facts {
     pub(super) scope: Option<String>,
     pub(super) account_id: Option<u64>,
     pub(super) reference_id: Option<String>,
+    /// At `/user/register`: beginning of the SHA-256 of the e-mail address asked for.
+    pub(super) email_sha256: Option<String>,
     /// SHA-256 of the token presented or issued.
     pub(super) token: Option<String>,
+    /// The app against whose limit the call counts, and since when its calls do. The log does not say it.
+    pub(super) counted: Option<(u64, Timestamp)>,
 }
 
 /// An answer with what it changes.
@@ -66,6 +72,7 @@ pub(super) struct Outcome {
 pub(super) struct Context<'a> {
     pub(super) state: &'a State,
     pub(super) settings: &'a Settings,
+    pub(super) throttle: &'a Meter,
     pub(super) now: Timestamp,
     pub(super) time_scale: u32,
     pub(super) entropy: &'a dyn Entropy,
@@ -81,7 +88,7 @@ impl Context<'_> {
     }
 }
 
-/// State, journal, faults and settings: what the lock guards.
+/// State, journal, faults, settings and the count of calls: what the lock guards.
 pub(super) struct World {
     pub(super) state: State,
     pub(super) journal: Journal,
@@ -90,11 +97,14 @@ pub(super) struct World {
     /// What `DELETE /control/settings` goes back to.
     pub(super) settings_at_start: Settings,
     pub(super) snapshots: Snapshots,
+    pub(super) throttle: Meter,
+    /// Where changes become notices.
+    pub(super) desk: Desk,
 }
 
 impl World {
     /// A world as it starts: no fault, no snapshot.
-    pub(super) fn new(state: State, journal: Journal, settings: Settings) -> Self {
+    pub(super) fn new(state: State, journal: Journal, settings: Settings, desk: Desk) -> Self {
         Self {
             state,
             journal,
@@ -102,15 +112,21 @@ impl World {
             settings_at_start: settings.clone(),
             settings,
             snapshots: Snapshots::default(),
+            throttle: Meter::default(),
+            desk,
         }
     }
 
-    /// Journals the events as one step, then applies them. After an error nothing has happened.
-    pub(super) fn commit(&mut self, events: Vec<Event>) -> io::Result<()> {
+    /// Journals the events, with the notices that they cause, as one step, then applies them. After an error nothing has happened.
+    pub(super) fn commit(&mut self, mut events: Vec<Event>) -> io::Result<()> {
+        self.desk.add_notices(&self.state, &self.settings, &mut events);
         let changes_something = events.iter().any(|event| !matches!(event, Event::Called(_)));
         self.journal.append(&events, changes_something)?;
         for event in events {
             self.state.apply(event);
+        }
+        if changes_something {
+            self.desk.wake();
         }
         Ok(())
     }
@@ -124,6 +140,8 @@ pub(super) struct Core {
     pub(super) environment: Environment,
     /// Base URL of the pages, ends in `/v2`.
     pub(super) ui: String,
+    /// Whether a change waits for a disk.
+    pub(super) is_durable: bool,
     world: Mutex<World>,
 }
 
@@ -137,7 +155,8 @@ impl Core {
         ui: String,
         world: World,
     ) -> Arc<Self> {
-        Arc::new(Self { clock, entropy, time_scale, environment, ui, world: Mutex::new(world) })
+        let is_durable = world.journal.is_durable();
+        Arc::new(Self { clock, entropy, time_scale, environment, ui, is_durable, world: Mutex::new(world) })
     }
 
     /// Locks the world. A handler that panicked has changed nothing: events are applied after its decision.
@@ -150,6 +169,7 @@ impl Core {
         Context {
             state: &world.state,
             settings: &world.settings,
+            throttle: &world.throttle,
             now: self.clock.now(),
             time_scale: self.time_scale,
             entropy: self.entropy.as_ref(),

@@ -193,13 +193,11 @@ fn refuse_taken(
     reference_id: Option<&String>,
     but: Option<u64>,
 ) -> Result<(), ApiError> {
+    let Some(reference_id) = reference_id else { return Ok(()) };
     let is_taken = |account: &Account| {
-        account.client_id == client_id
-            && account.state != AccountState::Deleted
-            && account.details.reference_id.as_ref() == reference_id
-            && Some(account.account_id) != but
+        account.client_id == client_id && account.state != AccountState::Deleted && Some(account.account_id) != but
     };
-    if reference_id.is_some() && context.state.accounts_of(user_id).any(is_taken) {
+    if context.state.accounts_with_reference(user_id, reference_id).any(is_taken) {
         return Err(ApiError::duplicate_reference_id(&context.settings.codes));
     }
     Ok(())

@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
 
 use super::ApiCall;
-use crate::sandbox::faults::call_name;
+use crate::sandbox::parameters::plain_path;
 use crate::sandbox::protocol::{ApiError, BATCH_MAX, TEXT_MAX, VERSION_DEFAULT, json_text};
-use crate::sandbox::server;
+use crate::sandbox::server::answer;
 use crate::sandbox::state::Event;
 use crate::sandbox::world::{Core, Outcome, Request, World};
 
@@ -43,6 +43,7 @@ pub(in crate::sandbox) fn answer(core: &Core, world: &mut World, request: &Reque
     let mut outcome = super::answer_with(
         &core.context(world),
         request,
+        true,
         Some(&mut |call| {
             inner = read(call)?;
             Ok(Value::Null)
@@ -53,7 +54,7 @@ pub(in crate::sandbox) fn answer(core: &Core, world: &mut World, request: &Reque
     }
     // The batch's own line follows those of its calls, all under one lock, so its number is known.
     let lines = u64::try_from(inner.len()).unwrap_or(0).saturating_add(1);
-    let seq = server::last_seq(world).saturating_add(lines);
+    let seq = world.state.next_call_seq().saturating_add(lines).saturating_sub(1);
     let answers: Vec<Value> = inner.into_iter().map(|inner| answer_one(core, world, inner, seq)).collect();
     outcome.reply.body = json_text(&json!({ "calls": answers }));
     outcome
@@ -106,7 +107,8 @@ fn read_one(outer: &Request, index: usize, wish: &Value) -> Result<Inner, ApiErr
         None | Some(Value::Null) => Bytes::new(),
         Some(parameters) => Bytes::from(parameters.to_string()),
     };
-    let request = Request { method: Method::POST, call: inner_name(&call), query: String::new(), headers, body };
+    // It begins with a slash and has no `/v2` (WePay API docs, batch page).
+    let request = Request { method: Method::POST, call: plain_path(&call), query: String::new(), headers, body };
     Ok(Inner { call, reference_id: reference_id.cloned(), request })
 }
 
@@ -118,16 +120,11 @@ fn authorization(token: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-/// The name of a call inside of a batch: it begins with a slash and without `/v2` (WePay API docs, batch page).
-fn inner_name(call: &str) -> String {
-    if call.starts_with("/v2/") { call.to_owned() } else { call_name(call) }
-}
-
 /// Decides on one call, journals and applies it with its line of the call log, and tells what it answered.
 fn answer_one(core: &Core, world: &mut World, inner: Inner, seq: u64) -> Value {
     let Inner { call, reference_id, request } = inner;
-    let Outcome { reply, facts, mut events } = super::answer(&core.context(world), &request);
-    let mut line = server::record(core, world, &request, None, Some(reply.status), facts);
+    let Outcome { reply, facts, mut events } = super::answer_with(&core.context(world), &request, false, None);
+    let mut line = answer::record(core, world, &request, None, Some(reply.status), facts);
     line.in_batch = Some(seq);
     events.push(Event::Called(line));
     let reply = match world.commit(events) {
@@ -156,10 +153,5 @@ mod tests {
         assert_eq!(text("STAGE_1").as_deref(), Some("Bearer STAGE_1"));
         assert_eq!(text(" bearer: STAGE_1 ").as_deref(), Some("bearer: STAGE_1"));
         assert_eq!(text("a\nb"), None);
-    }
-
-    #[test]
-    fn a_call_inside_is_named_without_the_version() {
-        assert_eq!((inner_name("/user/"), inner_name("/v2/user")), ("/user".into(), "/v2/user".into()));
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         said,
     };
     let body = rbit.as_answer();
-    call.events.push(Event::RbitsMade(vec![rbit]));
+    call.events.push(Event::RbitsMade { rbits: vec![rbit] });
     Ok(body)
 }
 

@@ -55,7 +55,7 @@ pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     call.facts.user_id = Some(user_id);
     let told = rbits::from_parameter(call, (user_id, app.client_id), RbitObject::User, user_id)?;
     if !told.is_empty() {
-        call.events.push(Event::RbitsMade(told));
+        call.events.push(Event::RbitsMade { rbits: told });
     }
     if context.settings.register_revokes {
         let sha256 = context.state.unrevoked(user_id, app.client_id);

@@ -134,7 +134,6 @@ pub(in crate::sandbox) fn describe() -> Value {
 }
 
 /// Whether this is the name of a call that changes something.
-#[cfg_attr(not(test), expect(dead_code, reason = "asked for by what makes the headers of answers"))]
 pub(in crate::sandbox) fn is_write(name: &str) -> bool {
     find(name).is_some_and(|entry| entry.is_write)
 }

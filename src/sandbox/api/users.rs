@@ -26,7 +26,7 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let told = rbits::from_parameter(call, (user_id, client_id), RbitObject::User, user_id)?;
     let told_ids: Vec<u64> = told.iter().map(|rbit| rbit.rbit_id).collect();
     if !told.is_empty() {
-        call.events.push(Event::RbitsMade(told));
+        call.events.push(Event::RbitsMade { rbits: told });
     }
     let callback_uri = wanted.as_ref().or_else(|| context.state.callback(user_id, client_id));
     let body = object(call, user, callback_uri, &told_ids);

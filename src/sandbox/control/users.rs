@@ -11,7 +11,7 @@ use crate::domain::ambient::{Clock as _, Timestamp};
 use crate::sandbox::confirmation;
 use crate::sandbox::hash::PREFIX_DIGITS;
 use crate::sandbox::pages::new_user;
-use crate::sandbox::state::{Event, Token, TokenKind, UserState};
+use crate::sandbox::state::{Event, Mail, Token, TokenKind, UserState};
 use crate::sandbox::world::{Core, Request, World};
 
 #[derive(Deserialize)]
@@ -116,8 +116,12 @@ pub(super) fn mails(core: &Core, query: &str) -> Result<Value, Refusal> {
         }
     }
     let world = core.lock();
-    let wanted = world.state.mails().iter().filter(|mail| user_id.is_none_or(|user_id: u64| user_id == mail.user_id));
+    let wanted: Vec<&Mail> = match user_id {
+        Some(user_id) => world.state.mails_of(user_id).collect(),
+        None => world.state.mails().iter().collect(),
+    };
     let mails: Vec<Value> = wanted
+        .into_iter()
         .map(|mail| {
             json!({
                 "mail_id": mail.mail_id,

@@ -61,9 +61,9 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
     visit.facts.account_id = asked.account.map(|account| account.account_id);
     visit.facts.client_id = asked.app.map(|app| app.client_id);
     let reply = asked.answer(visit);
-    match (asked.layout.is_framed, asked.app) {
-        (true, Some(app)) => reply.framed_by(&framing_origins(visit.context.settings, app)),
-        _ => reply,
+    match asked.layout.is_framed {
+        true => reply.framed_by(&framing_origins(visit.context.settings, asked.app)),
+        false => reply,
     }
 }
 
@@ -200,8 +200,9 @@ fn changes(account: &Account) -> Vec<Event> {
 
 /// Which pages may show this one within them: those of the app's domain, in lax mode those of this machine too. A domain that
 /// would not be one in a header counts as none.
-fn framing_origins(settings: &Settings, app: &App) -> String {
-    let domain = app.registered_domain.as_deref().unwrap_or(&settings.registered_domain);
+fn framing_origins(settings: &Settings, app: Option<&App>) -> String {
+    let own = app.and_then(|app| app.registered_domain.as_deref());
+    let domain = own.unwrap_or(&settings.registered_domain);
     let is_domain = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
     };

@@ -9,7 +9,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::domain::ambient::{AdjustableClock, SystemEntropy};
+use crate::domain::ambient::{AdjustableClock, Clock as _, SystemClock, SystemEntropy};
 use crate::sandbox::{Environment, Options, Sandbox, Throttle};
 
 /// Longest wait for an answer: far above what a loaded machine needs, so that a hang fails instead of blocking.
@@ -30,7 +30,9 @@ pub(super) fn options(dir: Option<&Path>) -> Options {
         register_revokes: false,
         environment: Environment::Stage,
         throttle: Throttle::Off,
+        notice_roots: Vec::new(),
         settings: serde_json::Map::new(),
+        tls_dir: None,
     }
 }
 
@@ -287,4 +289,16 @@ impl<'a> Browser<'a> {
 /// The query parameters of a URL.
 pub(super) fn parameters(url: &str) -> Vec<(String, String)> {
     Url::parse(url).unwrap().query_pairs().into_owned().collect()
+}
+
+/// Waits until it holds.
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    const LOOK_EVERY: Duration = Duration::from_millis(5);
+    for _ in 0..PATIENCE.as_millis() / LOOK_EVERY.as_millis() {
+        if holds().await {
+            return;
+        }
+        SystemClock.sleep(LOOK_EVERY).await;
+    }
+    panic!("{what}: it did not come about");
 }

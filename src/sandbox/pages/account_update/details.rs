@@ -65,6 +65,8 @@ pub(super) struct Field {
     pub(super) kind: &'static str,
     pub(super) autocomplete: &'static str,
     pub(super) is_number: bool,
+    /// Shares its line with another.
+    pub(super) is_half: bool,
     pub(super) value: String,
     pub(super) problem: &'static str,
 }
@@ -86,13 +88,14 @@ struct Rule {
     kind: &'static str,
     autocomplete: &'static str,
     is_number: bool,
+    is_half: bool,
     /// What is wrong with a value that is there; empty for nothing.
     check: fn(&str, Timestamp) -> &'static str,
 }
 
 impl Rule {
     const fn text(name: &'static str, label: &'static str, autocomplete: &'static str) -> Self {
-        Self { name, label, hint: "", kind: "text", autocomplete, is_number: false, check: |_, _| "" }
+        Self { name, label, hint: "", kind: "text", autocomplete, is_number: false, is_half: false, check: |_, _| "" }
     }
 
     const fn number(
@@ -101,7 +104,7 @@ impl Rule {
         hint: &'static str,
         check: fn(&str, Timestamp) -> &'static str,
     ) -> Self {
-        Self { name, label, hint, kind: "text", autocomplete: "off", is_number: true, check }
+        Self { name, label, hint, kind: "text", autocomplete: "off", is_number: true, is_half: false, check }
     }
 
     fn field(&self, now: Timestamp, form: Option<&Form>) -> Field {
@@ -112,8 +115,8 @@ impl Rule {
             Some(_) if value.chars().count() > TEXT_MAX => "That is too long.",
             Some(_) => (self.check)(&value, now),
         };
-        let Self { name, label, hint, kind, autocomplete, is_number, .. } = *self;
-        Field { name, label, hint, kind, autocomplete, is_number, value, problem }
+        let Self { name, label, hint, kind, autocomplete, is_number, is_half, .. } = *self;
+        Field { name, label, hint, kind, autocomplete, is_number, is_half, value, problem }
     }
 }
 
@@ -148,8 +151,8 @@ fn identity(kind: &str) -> (&'static str, Vec<Rule>) {
     let address = [
         Rule::text("address", "Street and number", "street-address"),
         Rule::text("city", "City", "address-level2"),
-        Rule::text("region", "State or region", "address-level1"),
-        Rule::text("postal_code", "Postal code", "postal-code"),
+        Rule { is_half: true, ..Rule::text("region", "State or region", "address-level1") },
+        Rule { is_half: true, ..Rule::text("postal_code", "Postal code", "postal-code") },
     ];
     (legend, [first, second].into_iter().chain(address).collect())
 }
@@ -208,7 +211,7 @@ fn routing_number(value: &str, _: Timestamp) -> &'static str {
     }
     let weighted = value.bytes().zip([3_u32, 7, 1].into_iter().cycle());
     let sum: u32 = weighted.map(|(digit, weight)| u32::from(digit.saturating_sub(b'0')) * weight).sum();
-    if sum % 10 == 0 && !ROUTING_INVENTED.contains(&value) {
+    if sum.is_multiple_of(10) && !ROUTING_INVENTED.contains(&value) {
         return "That could be a real bank's. Take 000000000.";
     }
     ""

@@ -1,6 +1,5 @@
-//! The API calls. Order of checks: route, required headers, version, body, authentication, whether the app may ask for
-//! the version, scope, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
-//! The throttle stands behind the route.
+//! The API calls. Order of checks: route, throttle, required headers, version, body, authentication, whether the app may ask
+//! for the version, scope, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
 
 mod accounts;
 mod app;
@@ -30,9 +29,6 @@ const REGISTER: &str = "/user/register";
 
 /// Hexadecimal digits of an e-mail address's hash in the call log: 48 bits tell any two of a test apart.
 const EMAIL_DIGITS: usize = 12;
-
-/// What one call alone does.
-type Own<'f> = &'f mut dyn FnMut(&mut ApiCall<'_>) -> Result<Value, ApiError>;
 
 /// A call being answered: what was asked, and what becomes of it.
 pub(super) struct ApiCall<'a> {
@@ -64,21 +60,19 @@ impl<'a> ApiCall<'a> {
     }
 
     /// All checks that calls have in common.
-    fn check(&mut self, entry: &Entry, is_limited: bool) -> Result<(), ApiError> {
+    fn check(&mut self, entry: &Entry, is_inside: bool) -> Result<(), ApiError> {
+        // The throttle must know which app calls, and the parameters may name it: they are read before it, and what is wrong with
+        // them is said behind it.
         let Request { method, query, headers, body, .. } = self.request;
-        let parameters = Parameters::read(method, query, headers, body);
-        let unread = parameters.map(|parameters| self.parameters = parameters).err();
-        // Which app calls may stand in the parameters.
-        if is_limited {
+        let read = Parameters::read(method, query, headers, body).map(|parameters| self.parameters = parameters);
+        if !is_inside {
             throttle::admit(self)?;
         }
         if self.context.settings.headers_required {
             self.require_headers()?;
         }
         requested_version(self.request)?;
-        if let Some(error) = unread {
-            return Err(error);
-        }
+        read?;
         match entry.proof {
             Proof::Client => drop(self.client()?),
             Proof::Token(None) => drop(self.authenticate()?),
@@ -188,12 +182,14 @@ impl<'a> ApiCall<'a> {
         Ok(())
     }
 
-    /// 1010 unless the app is enabled for something; `what` names it in the text.
+    /// Whether the app that calls is enabled for something; names in `protocol::PERMISSIONS`.
+    pub(super) fn is_permitted(&self, permission: &str) -> bool {
+        self.app.is_some_and(|app| app.permissions.contains(permission))
+    }
+
+    /// 1010 unless it is; `what` names it in the text.
     pub(super) fn require_permission(&self, permission: &str, what: &str) -> Result<(), ApiError> {
-        match self.app {
-            Some(app) if app.permissions.contains(permission) => Ok(()),
-            _ => Err(ApiError::not_enabled(what)),
-        }
+        if self.is_permitted(permission) { Ok(()) } else { Err(ApiError::not_enabled(what)) }
     }
 
     /// A fresh access token: 64 lower-case hexadecimal digits behind the environment's name (WePay SDK samples).
@@ -202,22 +198,30 @@ impl<'a> ApiCall<'a> {
     }
 }
 
-/// Answers one call.
-pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
-    answer_with(context, request, true, None)
+/// How a call comes.
+enum Way<'f> {
+    /// Alone.
+    Alone,
+    /// As a batch, whose calls this reads.
+    Batch(&'f mut dyn FnMut(&ApiCall<'_>) -> Result<(), ApiError>),
+    /// Inside of a batch, where no call is throttled (WePay API docs, batch page).
+    Inside,
 }
 
-/// Answers one call; `is_limited` says whether the throttle looks at it; `own`, if given, does in its handler's place what this
-/// call alone does.
-fn answer_with<'a>(context: &'a Context<'a>, request: &'a Request, is_limited: bool, own: Option<Own<'_>>) -> Outcome {
+/// Answers one call that comes alone.
+pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
+    answer_by(Way::Alone, context, request)
+}
+
+fn answer_by(way: Way<'_>, context: &Context<'_>, request: &Request) -> Outcome {
+    let mut call = ApiCall::new(context, request);
     // Before anything else is looked at (recorded on stage: an unknown path with a junk token answers 501).
     let entry = table::find(&request.call).filter(|_| matches!(request.method.as_str(), "GET" | "POST"));
-    let mut call = ApiCall::new(context, request);
     let result = match entry {
         None => Err(ApiError::unknown_call()),
-        Some(entry) => call.check(entry, is_limited).and_then(|()| match own {
-            Some(own) => own(&mut call),
-            None => (entry.handler)(&mut call),
+        Some(entry) => call.check(entry, matches!(way, Way::Inside)).and_then(|()| match way {
+            Way::Batch(read) => read(&call).map(|()| Value::Null),
+            Way::Alone | Way::Inside => (entry.handler)(&mut call),
         }),
     };
     note_asked(&request.call, &call.parameters, &mut call.facts);
@@ -254,8 +258,7 @@ pub(super) fn requested_version(request: &Request) -> Result<Option<&'static str
 
 /// A known path below `/v2`, the pages' too: what the call log need not copy.
 pub(super) fn known_path(path: &str) -> Option<&'static str> {
-    let page = || pages::paths().find(|page| *page == path);
-    table::find(path).map(|entry| entry.name).or_else(page)
+    table::find(path).map(|entry| entry.name).or_else(|| pages::paths().find(|name| *name == path))
 }
 
 /// What the call log says of a call that was kept from being processed: read from the request alone.

@@ -41,21 +41,25 @@ struct Advance {
 
 /// Answers a request below `/control/`; `path` is what follows.
 pub(super) fn answer(core: &Core, request: &Request, path: &str) -> Reply {
-    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
-    let result = match (request.method.as_str(), segments.as_slice()) {
-        _ if is_from_page(&request.headers) => {
-            Err((403, "the control API does not answer pages of a browser".to_owned()))
-        }
-        // Large ones are written as text at once.
-        ("GET", ["calls.jsonl"]) => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
-        ("GET", ["snapshot"]) => snapshot::take(core).map(|document| (Media::Json, document)),
-        (method, segments) => dispatch(core, request, method, segments).map(|body| (Media::Json, body.to_string())),
-    };
-    let (status, media, body) = match result {
+    let (status, media, body) = match try_answer(core, request, path) {
         Ok((media, body)) => (200, media, body),
         Err((status, text)) => (status, Media::Json, json!({ "error": text }).to_string()),
     };
     Reply { status, media, headers: Vec::new(), body }
+}
+
+fn try_answer(core: &Core, request: &Request, path: &str) -> Result<(Media, String), Refusal> {
+    if is_from_page(&request.headers) {
+        return Err((403, "the control API does not answer pages of a browser".to_owned()));
+    }
+    core.lock().settle(core.clock.now()).map_err(|error| internal(&error))?;
+    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    match (request.method.as_str(), segments.as_slice()) {
+        // Large ones are written as text at once.
+        ("GET", ["calls.jsonl"]) => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
+        ("GET", ["snapshot"]) => snapshot::take(core).map(|document| (Media::Json, document)),
+        (method, segments) => dispatch(core, request, method, segments).map(|body| (Media::Json, body.to_string())),
+    }
 }
 
 /// A browser names the page that sends a request; no test client does. Without this any web page could move the clock.
@@ -81,13 +85,13 @@ fn dispatch(core: &Core, request: &Request, method: &str, segments: &[&str]) -> 
         ("POST", ["tokens", "revoke"]) => users::revoke_token(core, &read(request)?),
         ("GET", ["mails"]) => users::mails(core, &request.query),
         (_, ["accounts", id, act]) => accounts::answer(core, request, id, act),
-        (_, ["notices", path @ ..]) => notices::answer(core, request, path),
         ("GET", ["api"]) => Ok(json!({ "calls": api::describe() })),
         ("GET", ["apps"]) => Ok(apps::apps(core)),
         ("POST", ["apps"]) => apps::make_app(core, request),
         ("GET", ["apps", id]) => apps::app(core, id),
         ("POST", ["apps", id]) => apps::change_app(core, request, id),
         ("GET", ["app"]) => apps::first_app(core),
+        (_, ["notices", path @ ..]) => notices::answer(core, request, path),
         ("GET", ["state"]) => Ok(state::state(core)),
         ("GET", ["settings"]) => Ok(json!(core.lock().settings)),
         ("POST", ["settings"]) => state::change_settings(core, request),

@@ -8,10 +8,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
 
-use super::ApiCall;
+use super::{ApiCall, Way};
 use crate::sandbox::parameters::plain_path;
 use crate::sandbox::protocol::{ApiError, BATCH_MAX, TEXT_MAX, VERSION_DEFAULT, json_text};
-use crate::sandbox::server::answer;
+use crate::sandbox::server::answer::record;
 use crate::sandbox::state::Event;
 use crate::sandbox::world::{Core, Outcome, Request, World};
 
@@ -40,21 +40,13 @@ struct Inner {
 /// Answers a batch. Unlike other calls it changes the world itself, call by call.
 pub(in crate::sandbox) fn answer(core: &Core, world: &mut World, request: &Request) -> Outcome {
     let mut inner = Vec::new();
-    let mut outcome = super::answer_with(
-        &core.context(world),
-        request,
-        true,
-        Some(&mut |call| {
-            inner = read(call)?;
-            Ok(Value::Null)
-        }),
-    );
+    let mut keep = |call: &ApiCall<'_>| read(call).map(|calls| inner = calls);
+    let mut outcome = super::answer_by(Way::Batch(&mut keep), &core.context(world), request);
     if outcome.facts.error_code.is_some() {
         return outcome;
     }
     // The batch's own line follows those of its calls, all under one lock, so its number is known.
-    let lines = u64::try_from(inner.len()).unwrap_or(0).saturating_add(1);
-    let seq = world.state.next_call_seq().saturating_add(lines).saturating_sub(1);
+    let seq = world.state.next_call_seq().saturating_add(u64::try_from(inner.len()).unwrap_or(0));
     let answers: Vec<Value> = inner.into_iter().map(|inner| answer_one(core, world, inner, seq)).collect();
     outcome.reply.body = json_text(&json!({ "calls": answers }));
     outcome
@@ -123,8 +115,8 @@ fn authorization(token: &str) -> Option<HeaderValue> {
 /// Decides on one call, journals and applies it with its line of the call log, and tells what it answered.
 fn answer_one(core: &Core, world: &mut World, inner: Inner, seq: u64) -> Value {
     let Inner { call, reference_id, request } = inner;
-    let Outcome { reply, facts, mut events } = super::answer_with(&core.context(world), &request, false, None);
-    let mut line = answer::record(core, world, &request, None, Some(reply.status), facts);
+    let Outcome { reply, facts, mut events } = super::answer_by(Way::Inside, &core.context(world), &request);
+    let mut line = record(core, world, &request, None, Some(reply.status), facts);
     line.in_batch = Some(seq);
     events.push(Event::Called(line));
     let reply = match world.commit(events) {

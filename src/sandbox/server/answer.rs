@@ -117,8 +117,20 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|_| Dropped)
 }
 
+/// Decides what a request is answered. Only a batch changes the world meanwhile.
+fn decide(core: &Core, world: &mut World, request: &Request) -> Outcome {
+    if request.call == api::batch::NAME {
+        return api::batch::answer(core, world, request);
+    }
+    let context = core.context(world);
+    pages::answer(&context, request).unwrap_or_else(|| api::answer(&context, request))
+}
+
 /// Decides, journals, applies; the answer as it will be sent.
 fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Effect>) -> Reply {
+    if let Err(error) = world.settle(core.clock.now()) {
+        return unwritten(&error);
+    }
     let first = effect.map(|effect| effect.before(&world.state, request, core.clock.now())).unwrap_or_default();
     if !first.is_empty()
         && let Err(error) = world.commit(first)
@@ -127,6 +139,9 @@ fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Ef
     }
     let now = core.clock.now();
     let Outcome { mut reply, mut facts, mut events } = decide(core, world, request);
+    if facts.error_code.is_none() && api::is_write(&request.call) {
+        reply.headers.extend(of_write(core));
+    }
     if let Some(effect) = effect {
         effect.spoil(request, now, &mut reply, &mut facts, &mut events);
     }
@@ -139,22 +154,6 @@ fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Ef
         Ok(()) => reply,
         Err(error) => unwritten(&error),
     }
-}
-
-/// Decides what a request is answered. Only a batch changes the world meanwhile.
-fn decide(core: &Core, world: &mut World, request: &Request) -> Outcome {
-    if request.call == api::batch::NAME {
-        return api::batch::answer(core, world, request);
-    }
-    let context = core.context(world);
-    if let Some(outcome) = pages::answer(&context, request) {
-        return outcome;
-    }
-    let mut outcome = api::answer(&context, request);
-    if api::is_write(&request.call) && outcome.reply.status == 200 {
-        outcome.reply.headers.extend(of_write(core));
-    }
-    outcome
 }
 
 fn unwritten(error: &io::Error) -> Reply {

@@ -188,3 +188,21 @@ async fn a_form_can_carry_a_batch() {
     assert_eq!(calls[0]["response"]["client_id"].to_string(), *id);
     assert_eq!((code(&calls[1]), &calls[1]["reference_id"]), (1002, &json!("b")));
 }
+
+#[tokio::test]
+async fn a_batch_counts_as_one_call_however_many_it_has() {
+    let world = World::start().await;
+    world.make_user("ada@shop.example").await;
+    let token = world.token("ada@shop.example").await;
+    let limits = json!({"throttle": "sliding", "throttle_calls": 2, "throttle_window_s": 86_400});
+    world.control("POST", "/settings", limits).await;
+    let calls = Value::Array(vec![json!({"call": "/user", "authorization": token}); 50]);
+    for _ in 0..2 {
+        let answers = batch(&world, calls.clone()).await;
+        assert!(answers.iter().all(|answer| answer["response"]["user_id"].is_u64()));
+    }
+    let throttled = batch_answer(&world, calls).await;
+    assert_eq!((throttled.refusal().1.as_str(), throttled.refusal().2), ("throttle_exceeded", 1007));
+    assert_eq!(world.user(&token).await.refusal().2, 1007);
+    assert_eq!(world.calls("/user").await.len(), 101, "the third batch made none of its calls");
+}

@@ -96,6 +96,43 @@ async fn every_call_checks_in_the_same_order() {
 }
 
 #[tokio::test]
+async fn only_a_write_that_was_done_sets_the_cookie() {
+    let world = World::start().await;
+    world.make_user("ada@shop.example").await;
+    let token = world.token("ada@shop.example").await;
+    let endpoints = world.sandbox.endpoints();
+    let client = json!({"client_id": endpoints.client_id, "client_secret": endpoints.client_secret});
+    let mut batch = client.clone();
+    batch["calls"] = json!([]);
+    let is_set = |answer: &Answer| answer.cookie.as_ref().is_some_and(|cookie| cookie.starts_with("wepay="));
+    for (call, body) in [("/user/modify", json!({})), ("/app/modify", client.clone()), ("/batch/create", batch)] {
+        let answer = world.call(&token, call, body).await;
+        assert!(answer.status == 200 && is_set(&answer), "{call}: {}", answer.text);
+        let refused = world.call(&token, call, json!({"cvv": 1})).await;
+        assert!(refused.status != 200 && !is_set(&refused), "{call}");
+    }
+    for (call, body) in [("/user", json!({})), ("/app", client), ("/account/find", json!({}))] {
+        let answer = world.call(&token, call, body).await;
+        assert!(answer.status == 200 && !is_set(&answer), "{call}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn the_throttle_stands_behind_the_route_and_before_all_else() {
+    let world = World::start().await;
+    world.make_user("ada@shop.example").await;
+    let token = world.token("ada@shop.example").await;
+    let limits =
+        json!({"throttle": "sliding", "throttle_calls": 1, "throttle_window_s": 86_400, "headers_required": true});
+    world.control("POST", "/settings", limits).await;
+    let refused =
+        async |call: &str, body: &str| send(&world, call, &token, "1999-01-01", body.to_owned()).await.refusal().2;
+    assert_eq!(refused("/user", "{").await, 1002, "the one call that is free");
+    assert_eq!(refused("/user", "{").await, 1007);
+    assert_eq!(refused("/null", "{").await, 1001);
+}
+
+#[tokio::test]
 async fn the_version_must_fit_the_app_before_anything_of_the_call_is_looked_at() {
     let world = World::start().await;
     world.make_user("ada@shop.example").await;

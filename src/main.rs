@@ -106,6 +106,9 @@ enum LocalCommand {
         /// Divide every duration by this
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         time_scale: u32,
+        /// An authority (PEM) that receivers of notices may have their certificates from; repeatable
+        #[arg(long, value_name = "FILE")]
+        notice_ca: Vec<PathBuf>,
     },
 }
 
@@ -256,7 +259,9 @@ async fn run_local(command: LocalCommand) -> ExitCode {
             show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
-        LocalCommand::Sandbox { listen, dir, time_scale } => sandbox(listen, dir, time_scale).await,
+        LocalCommand::Sandbox { listen, dir, time_scale, notice_ca } => {
+            sandbox(Options::alone(listen, dir, time_scale), &notice_ca).await
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -301,9 +306,12 @@ async fn develop(dir: PathBuf) -> Result<(), Failure> {
 }
 
 #[cfg(feature = "sandbox")]
-async fn sandbox(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> Result<(), Failure> {
+async fn sandbox(mut options: Options, notice_cas: &[PathBuf]) -> Result<(), Failure> {
     telemetry::init(telemetry::Format::Text, FILTER)?;
-    let sandbox = Sandbox::start(Options::alone(listen, dir, time_scale)).await?;
+    for file in notice_cas {
+        options.notice_roots.push(std::fs::read(file).map_err(|why| format!("{}: {why}", file.display()))?);
+    }
+    let sandbox = Sandbox::start(options).await?;
     say(&format!("{}\n", serde_json::to_string(sandbox.endpoints())?))?;
     let mut signals = Signals::new()?;
     while let Told::Reload = signals.next().await {}

@@ -106,6 +106,9 @@ enum LocalCommand {
         /// Divide every duration by this
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         time_scale: u32,
+        /// Begin with this setting of the control API (docs/sandbox.md); repeatable
+        #[arg(long, value_name = "NAME=JSON", value_parser = parse_setting)]
+        setting: Vec<(String, serde_json::Value)>,
         /// An authority (PEM) that receivers of notices may have their certificates from; repeatable
         #[arg(long, value_name = "FILE")]
         notice_ca: Vec<PathBuf>,
@@ -259,8 +262,9 @@ async fn run_local(command: LocalCommand) -> ExitCode {
             show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
-        LocalCommand::Sandbox { listen, dir, time_scale, notice_ca } => {
-            sandbox(Options::alone(listen, dir, time_scale), &notice_ca).await
+        LocalCommand::Sandbox { listen, dir, time_scale, setting, notice_ca } => {
+            let settings = setting.into_iter().collect();
+            sandbox(Options { settings, ..Options::alone(listen, dir, time_scale) }, &notice_ca).await
         }
     };
     match done {
@@ -273,6 +277,14 @@ async fn run_local(command: LocalCommand) -> ExitCode {
 #[cfg(feature = "sandbox")]
 fn parse_json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
     serde_json::from_str(text)
+}
+
+/// A setting of the sandbox: its name, and its value as JSON.
+#[cfg(feature = "sandbox")]
+fn parse_setting(text: &str) -> Result<(String, serde_json::Value), Failure> {
+    let (name, value) = text.split_once('=').ok_or("a setting is NAME=JSON")?;
+    let value = parse_json(value).map_err(|why| format!("{value} is no JSON (a text needs quotes): {why}"))?;
+    Ok((name.to_owned(), value))
 }
 
 #[cfg(feature = "sandbox")]
@@ -327,6 +339,16 @@ mod tests {
 
     /// What clap wraps help at, however wide the terminal is.
     const HELP_COLUMNS_MAX: usize = 100;
+
+    #[cfg(feature = "sandbox")]
+    #[test]
+    fn a_setting_of_the_sandbox_is_a_name_and_json() {
+        let parsed = super::parse_setting("throttle=\"fixed\"").unwrap();
+        assert_eq!(parsed, ("throttle".to_owned(), serde_json::json!("fixed")));
+        for wrong in ["throttle", "throttle=fixed", "codes={"] {
+            assert!(super::parse_setting(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_whole_command_line_is_sound() {

@@ -16,6 +16,7 @@ mod faults;
 pub mod fuzzing;
 mod hash;
 mod journal;
+mod lifecycle;
 mod notices;
 mod pages;
 mod parameters;
@@ -25,6 +26,8 @@ mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod throttle;
+mod tls;
 mod world;
 
 use std::collections::BTreeSet;
@@ -42,7 +45,11 @@ use self::notices::{Delivery, Desk, Poster};
 use self::server::Server;
 use self::settings::Settings;
 pub use self::settings::Throttle;
-use self::state::{Account, AccountState, App, AppState, Details, Event, State, Token, TokenKind, User, UserState};
+use self::state::{
+    Account, AccountState, App, AppState, Bank, Details, Event, Frequency, Settlement, Standing, State, Token,
+    TokenKind, User, UserState,
+};
+use self::tls::TlsError;
 use self::world::{Core, World};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, SystemEntropy, random};
 
@@ -70,6 +77,8 @@ pub struct Options {
     pub notice_roots: Vec<Vec<u8>>,
     /// Settings of the control API that shall differ from those above, and from their defaults, from the start on.
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Where certificate and key for TLS stand, or are made; none answers in clear.
+    pub tls_dir: Option<PathBuf>,
 }
 
 impl Options {
@@ -84,9 +93,10 @@ impl Options {
             token_revokes: true,
             register_revokes: false,
             environment: Environment::Stage,
-            throttle: Throttle::Off,
+            throttle: Throttle::Sliding,
             notice_roots: Vec::new(),
             settings: serde_json::Map::new(),
+            tls_dir: None,
         }
     }
 }
@@ -104,13 +114,16 @@ pub struct Endpoints {
     pub client_id: String,
     /// The app's secret: ten lower-case hexadecimal digits.
     pub client_secret: String,
+    /// With TLS: the certificate that a client must trust, as a file; none when it stands elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Endpoints {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { api, ui, control, client_id, client_secret: _ } = self;
+        let Self { api, ui, control, client_id, client_secret: _, ca } = self;
         let mut shown = formatter.debug_struct("Endpoints");
-        shown.field("api", api).field("ui", ui).field("control", control).field("client_id", client_id);
+        shown.field("api", api).field("ui", ui).field("control", control).field("client_id", client_id).field("ca", ca);
         shown.finish_non_exhaustive()
     }
 }
@@ -135,9 +148,26 @@ pub enum Error {
     /// The journal cannot be read, written or locked, or is broken.
     #[error("the sandbox's journal cannot be used: {0}")]
     Journal(String),
+    /// The directory's state is that of the other environment: none of its tokens would be right here.
+    #[error("the sandbox in this directory plays {made}, not {asked}")]
+    Environment {
+        /// As what it was made.
+        made: &'static str,
+        /// As what it should be started.
+        asked: &'static str,
+    },
     /// The authorities for notices cannot be used.
     #[error("the authorities for notices cannot be used: {0}")]
     NoticeRoots(String),
+    /// Certificate or key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error.to_string())
+    }
 }
 
 impl From<JournalError> for Error {
@@ -170,28 +200,32 @@ impl Sandbox {
         let listen = |source| Error::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
+        let tls = options.tls_dir.as_deref().map(tls::open).transpose()?;
         let world = open_world(&options)?;
         let app = world.state.first_app().cloned();
         let app = app.ok_or_else(|| Error::Journal("it names no app".to_owned()))?;
         let owner_account_id = owner_account(&world.state, &app);
         let owner_account_id = owner_account_id.ok_or_else(|| Error::Journal("its owner has no account".to_owned()))?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (acceptor, ca) = tls.map_or((None, None), |tls| (Some(tls.acceptor), tls.ca));
         let endpoints = Endpoints {
-            api: format!("http://{local_addr}/v2"),
-            ui: format!("http://{local_addr}/v2"),
-            control: format!("http://{local_addr}/control"),
+            api: format!("{scheme}://{local_addr}/v2"),
+            ui: format!("{scheme}://{local_addr}/v2"),
+            control: format!("{scheme}://{local_addr}/control"),
             client_id: app.client_id.to_string(),
             client_secret: app.client_secret.clone(),
+            ca,
         };
         let core = {
             let Options { clock, entropy, time_scale, environment, .. } = options;
             Core::new(clock, entropy, time_scale, environment, endpoints.ui.clone(), world)
         };
-        let server = Server::start(listener, core.clone());
+        let server = Server::start(listener, core.clone(), acceptor);
         let delivery = Delivery::start(core.clone(), poster);
         Ok(Self {
             endpoints,
             local_addr,
-            owner_token: app_owner_token(options.environment, &app),
+            owner_token: app_owner_token(core.environment, &app),
             owner_account_id,
             core,
             server,
@@ -245,11 +279,8 @@ fn open_world(options: &Options) -> Result<World, Error> {
         let events = first_events(options, &world.state);
         world.commit(events).map_err(|error| Error::Journal(error.to_string()))?;
     }
-    // A journal from before there were accounts has the app alone.
-    if let Some(app) = world.state.first_app().filter(|app| owner_account(&world.state, app).is_none()) {
-        let account = first_account(options, &world.state, app);
-        let made = world.commit(vec![Event::AccountMade(Box::new(account))]);
-        made.map_err(|error| Error::Journal(error.to_string()))?;
+    if let Some(made) = world.state.environment().filter(|made| *made != options.environment) {
+        return Err(Error::Environment { made: made.as_str(), asked: options.environment.as_str() });
     }
     let offset = Duration::from_micros(u64::try_from(world.state.clock_offset_us()).unwrap_or(0));
     // A clock that outlived the sandbox (both in one test) already stands there.
@@ -260,7 +291,7 @@ fn open_world(options: &Options) -> Result<World, Error> {
     Ok(world)
 }
 
-/// The app, its owner and the owner's token, in one step.
+/// The app, its owner and the owner's token and account, in one step.
 fn first_events(options: &Options, state: &State) -> Vec<Event> {
     let entropy = options.entropy.as_ref();
     let owner = User {
@@ -282,12 +313,22 @@ fn first_events(options: &Options, state: &State) -> Vec<Event> {
         expires_at_us: None,
         revoked_at_us: None,
     };
-    vec![Event::UserMade(owner), Event::AppMade(app), Event::TokenIssued(token)]
+    let account = first_account(options, state, &app);
+    vec![
+        Event::Founded { environment: options.environment },
+        Event::UserMade(owner),
+        Event::AppMade(app),
+        Event::TokenIssued(token),
+        Event::AccountMade(Box::new(account)),
+    ]
 }
 
 /// The owner's payment account: an active one, as an app that went through WePay's approval has it.
 fn first_account(options: &Options, state: &State, app: &App) -> Account {
     let (name, description) = ("Platform", "The platform's own account");
+    let bank = Bank::of(Settlement::Ach, "Sandbox Bank XXXXX0001", Frequency::Weekly, options.clock.now(), |day| {
+        day / options.time_scale.max(1)
+    });
     Account {
         account_id: state.next_account_id(),
         owner_user_id: app.owner_user_id,
@@ -303,6 +344,7 @@ fn first_account(options: &Options, state: &State, app: &App) -> Account {
             ..Details::default()
         },
         created_at_us: options.clock.now().as_micros(),
+        standing: Standing::complete(bank),
     }
 }
 
@@ -313,9 +355,11 @@ fn owner_account(state: &State, app: &App) -> Option<u64> {
 
 /// An app as its owner registers it.
 fn fresh_app(entropy: &dyn Entropy, client_id: u64, owner_user_id: u64) -> App {
+    let client_secret = hash::random_hex::<5>(entropy);
     App {
         client_id,
-        client_secret: hash::random_hex::<5>(entropy),
+        seed: client_secret.clone(),
+        client_secret,
         owner_user_id,
         name: "Platform".to_owned(),
         state: AppState::Active,
@@ -336,9 +380,9 @@ fn new_client(entropy: &dyn Entropy, is_taken: &dyn Fn(u64) -> bool) -> u64 {
     client_id
 }
 
-/// The owner's token is made from the app's secret, so that it can be shown again after a restart though only its hash
+/// The owner's token is made from the app's first secret, so that it can be shown again after a restart though only its hash
 /// is kept.
 fn app_owner_token(environment: Environment, app: &App) -> String {
-    let secret = hash::labelled("app owner token", &[&app.client_id.to_string(), &app.client_secret]);
+    let secret = hash::labelled("app owner token", &[&app.client_id.to_string(), &app.seed]);
     format!("{}{secret}", environment.token_prefix())
 }

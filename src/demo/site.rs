@@ -19,7 +19,7 @@ use crate::config::{
 use crate::domain::ambient::{AdjustableClock, Entropy, SystemEntropy};
 use crate::domain::app::Environment;
 use crate::domain::timing::Timing;
-use crate::sandbox::{Environment, Options as SandboxOptions, Sandbox, Throttle};
+use crate::sandbox::{Environment as SandboxEnvironment, Options as SandboxOptions, Sandbox, Throttle};
 use crate::telemetry::Captured;
 
 /// The callers of a development site; see `grants.toml` for what each may do.
@@ -141,11 +141,12 @@ impl Site {
             time_scale: 1,
             token_revokes: options.token_revokes,
             register_revokes: options.register_revokes,
-            environment: Environment::Stage,
+            environment: SandboxEnvironment::Stage,
             // The product keeps no budget of calls yet.
             throttle: Throttle::Off,
             notice_roots,
             settings: serde_json::Map::new(),
+            tls_dir: None,
         })
         .await?;
         let mut around = Surroundings::new(Arc::<AdjustableClock>::clone(&clock), entropy);

@@ -1,42 +1,28 @@
-//! The API calls. Order of checks: route, version, body, authentication, scope, parameters, object, state.
+//! The API calls. Order of checks: route, throttle, required headers, version, body, authentication, whether the app may ask
+//! for the version, scope, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
 
 mod accounts;
 mod app;
+pub(super) mod batch;
 mod rbits;
 mod register;
+mod sso;
+mod table;
+mod theme;
 mod tokens;
 mod users;
 
+use axum::http::header;
 use serde_json::Value;
 
+use self::table::{Entry, Proof};
+pub(super) use self::table::{describe, is_write};
 use super::hash::{prefix_of, random_hex, sha256};
 use super::parameters::{Parameters, bearer};
 use super::protocol::{self, ApiError, TEXT_MAX};
-use super::state::{App, Event, Token, User, UserState, email_key};
+use super::state::{App, AppState, Event, Token, User, UserState, email_key};
 use super::world::{Context, Facts, Media, Outcome, Reply, Request};
-
-/// What answers a call: the body of a 200, or the refusal.
-type Handler = fn(&mut ApiCall<'_>) -> Result<Value, ApiError>;
-
-/// The calls there are (WePay API docs). `resend_confirmation` is the old name of `send_confirmation` (change log of
-/// 2015-02-25), still in use later.
-const CALLS: [(&str, Handler); 15] = [
-    ("/account", accounts::lookup),
-    ("/account/create", accounts::create),
-    ("/account/find", accounts::find),
-    ("/account/modify", accounts::modify),
-    ("/app", app::lookup),
-    ("/oauth2/token", tokens::exchange),
-    ("/rbit", rbits::lookup),
-    ("/rbit/create", rbits::create),
-    ("/rbit/delete", rbits::delete),
-    ("/rbit/find", rbits::find),
-    ("/user", users::lookup),
-    ("/user/modify", users::modify),
-    (REGISTER, register::register),
-    ("/user/resend_confirmation", users::send_confirmation),
-    ("/user/send_confirmation", users::send_confirmation),
-];
+use super::{pages, throttle};
 
 /// The call that registers a user.
 const REGISTER: &str = "/user/register";
@@ -47,49 +33,101 @@ const EMAIL_DIGITS: usize = 12;
 /// A call being answered: what was asked, and what becomes of it.
 pub(super) struct ApiCall<'a> {
     pub(super) context: &'a Context<'a>,
-    /// The call's path, such as `/account/create`.
-    pub(super) name: &'a str,
-    /// The bearer token that came with it.
-    pub(super) presented: Option<&'a str>,
+    pub(super) request: &'a Request,
     /// The API version asked for.
-    version: Option<&'static str>,
+    asked_version: Option<&'static str>,
     pub(super) parameters: Parameters,
+    /// Whose token came with it, once that is proved.
+    bearer: Option<(&'a Token, &'a User)>,
+    /// Which app calls, once that is proved.
+    app: Option<&'a App>,
     pub(super) facts: Facts,
     pub(super) events: Vec<Event>,
 }
 
 impl<'a> ApiCall<'a> {
-    /// The API version in force: the one asked for, else that of the app's dashboard, once the app is known.
-    pub(super) fn version(&self) -> &'a str {
-        let app = self.facts.client_id.and_then(|client_id| self.context.state.app(client_id));
-        self.version.or(app.map(|app| app.api_version.as_str())).unwrap_or(protocol::VERSION_DEFAULT)
+    fn new(context: &'a Context<'a>, request: &'a Request) -> Self {
+        Self {
+            context,
+            request,
+            asked_version: requested_version(request).ok().flatten(),
+            parameters: Parameters::default(),
+            bearer: None,
+            app: None,
+            facts: Facts::default(),
+            events: Vec::new(),
+        }
     }
 
-    /// The live token of a request, with its user. Past its life, a temporary token is refused like a revoked one: what
-    /// WePay answers then is not known.
-    fn authenticate(&mut self) -> Result<(&'a Token, &'a User), ApiError> {
-        let context = self.context;
-        let presented = self.presented.ok_or_else(ApiError::no_token)?;
-        let hash = sha256(presented);
-        self.facts.token = Some(hash.clone());
-        if presented.starts_with(context.environment.other().token_prefix()) {
-            return Err(ApiError::wrong_environment(context.environment));
+    /// All checks that calls have in common.
+    fn check(&mut self, entry: &Entry, is_inside: bool) -> Result<(), ApiError> {
+        // The throttle must know which app calls, and the parameters may name it: they are read before it, and what is wrong with
+        // them is said behind it.
+        let Request { method, query, headers, body, .. } = self.request;
+        let read = Parameters::read(method, query, headers, body).map(|parameters| self.parameters = parameters);
+        if !is_inside {
+            throttle::admit(self)?;
         }
-        let token = context.state.token(&hash).ok_or_else(ApiError::unknown_token)?;
+        if self.context.settings.headers_required {
+            self.require_headers()?;
+        }
+        requested_version(self.request)?;
+        read?;
+        match entry.proof {
+            Proof::Client => drop(self.client()?),
+            Proof::Token(None) => drop(self.authenticate()?),
+            Proof::Token(Some(scope)) => drop(self.authorize(scope)?),
+        }
+        if let Some(takes) = entry.takes {
+            let of_the_client = if entry.proof == Proof::Client { &["client_id", "client_secret"][..] } else { &[] };
+            self.parameters.refuse_others(&[of_the_client, takes.required, takes.optional])?;
+            self.parameters.require(takes.required)?;
+        }
+        Ok(())
+    }
+
+    /// The API version in force: the one asked for, else that of the app's dashboard, once the app is known.
+    pub(super) fn version(&self) -> &'a str {
+        self.asked_version.or(self.app.map(|app| app.api_version.as_str())).unwrap_or(protocol::VERSION_DEFAULT)
+    }
+
+    /// The live token of a request, with its user.
+    pub(super) fn authenticate(&mut self) -> Result<(&'a Token, &'a User), ApiError> {
+        if let Some(known) = self.bearer {
+            return Ok(known);
+        }
+        let (context, codes) = (self.context, &self.context.settings.codes);
+        let presented = bearer(&self.request.headers).ok_or_else(ApiError::no_token)?;
+        let hash = sha256(presented);
+        let token = context.state.token(&hash);
+        self.facts.token = Some(hash);
+        if presented.starts_with(context.environment.other().token_prefix()) {
+            return Err(ApiError::wrong_environment(context.environment, codes));
+        }
+        let token = token.ok_or_else(ApiError::unknown_token)?;
         self.facts.user_id = Some(token.user_id);
         self.facts.client_id = Some(token.client_id);
         let user = context.state.user(token.user_id).ok_or_else(ApiError::unknown_token)?;
         if user.state == UserState::Deleted {
             return Err(ApiError::deleted_user());
         }
-        if !token.is_live(context.now) {
+        if token.revoked_at_us.is_some() {
             return Err(ApiError::revoked_token());
         }
+        if !token.is_live(context.now) {
+            return Err(ApiError::expired_token(codes));
+        }
+        let app = context.state.app(token.client_id).ok_or_else(ApiError::unknown_token)?;
+        self.enter(app)?;
+        if app.state != AppState::Active {
+            return Err(ApiError::disabled_app(codes));
+        }
+        self.bearer = Some((token, user));
         Ok((token, user))
     }
 
     /// The same, and the token must have this scope.
-    fn authorize(&mut self, scope: &str) -> Result<(&'a Token, &'a User), ApiError> {
+    pub(super) fn authorize(&mut self, scope: &str) -> Result<(&'a Token, &'a User), ApiError> {
         let (token, user) = self.authenticate()?;
         if !token.scope.iter().any(|has| has == scope) {
             return Err(ApiError::missing_scope(scope));
@@ -97,16 +135,61 @@ impl<'a> ApiCall<'a> {
         Ok((token, user))
     }
 
-    /// The app whose id and secret the parameters carry.
-    fn client(&mut self) -> Result<&'a App, ApiError> {
+    /// The app whose id and secret the parameters carry. A disabled one may look at itself, where it learns just that
+    /// (inferred: its look-up has a `state`), and nothing else.
+    pub(super) fn client(&mut self) -> Result<&'a App, ApiError> {
+        if let Some(known) = self.app {
+            return Ok(known);
+        }
+        let codes = &self.context.settings.codes;
         let client_id = self.parameters.required_id("client_id")?;
         let client_secret = self.parameters.required_text("client_secret", TEXT_MAX)?;
-        let app = self.context.state.app(client_id).ok_or_else(ApiError::invalid_client)?;
+        let app = self.context.state.app(client_id).ok_or_else(|| ApiError::invalid_client(codes))?;
         self.facts.client_id = Some(client_id);
         if sha256(&app.client_secret) != sha256(&client_secret) {
-            return Err(ApiError::invalid_client());
+            return Err(ApiError::invalid_client(codes));
+        }
+        self.enter(app)?;
+        if app.state != AppState::Active && self.request.call != app::LOOKUP {
+            return Err(ApiError::disabled_app(codes));
         }
         Ok(app)
+    }
+
+    /// From here on it is known which app calls, so whether it may ask for that version: its own or the next one (from a
+    /// comment in active_merchant's remote tests), where the settings are strict about it.
+    fn enter(&mut self, app: &'a App) -> Result<(), ApiError> {
+        self.app = Some(app);
+        let Some(asked) = self.asked_version.filter(|_| self.context.settings.strict_versions) else { return Ok(()) };
+        let position = |version: &str| protocol::VERSIONS.iter().position(|known| *known == version);
+        let is_near = match (position(&app.api_version), position(asked)) {
+            (Some(own), Some(asked)) => asked == own || asked == own.saturating_add(1),
+            _ => false,
+        };
+        if is_near { Ok(()) } else { Err(ApiError::version_not_for_app()) }
+    }
+
+    /// What the catalogue says under 1002 that every call must have, where the settings insist on it. Authorization is
+    /// looked at where it matters.
+    fn require_headers(&self) -> Result<(), ApiError> {
+        let Request { headers, body, .. } = self.request;
+        if !headers.contains_key(header::USER_AGENT) {
+            return Err(ApiError::missing_header("User-Agent"));
+        }
+        if !body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
+            return Err(ApiError::missing_header("Content-Type"));
+        }
+        Ok(())
+    }
+
+    /// Whether the app that calls is enabled for something; names in `protocol::PERMISSIONS`.
+    pub(super) fn is_permitted(&self, permission: &str) -> bool {
+        self.app.is_some_and(|app| app.permissions.contains(permission))
+    }
+
+    /// 1010 unless it is; `what` names it in the text.
+    pub(super) fn require_permission(&self, permission: &str, what: &str) -> Result<(), ApiError> {
+        if self.is_permitted(permission) { Ok(()) } else { Err(ApiError::not_enabled(what)) }
     }
 
     /// A fresh access token: 64 lower-case hexadecimal digits behind the environment's name (WePay SDK samples).
@@ -115,39 +198,44 @@ impl<'a> ApiCall<'a> {
     }
 }
 
-/// Answers one call.
+/// How a call comes.
+enum Way<'f> {
+    /// Alone.
+    Alone,
+    /// As a batch, whose calls this reads.
+    Batch(&'f mut dyn FnMut(&ApiCall<'_>) -> Result<(), ApiError>),
+    /// Inside of a batch, where no call is throttled (WePay API docs, batch page).
+    Inside,
+}
+
+/// Answers one call that comes alone.
 pub(super) fn answer(context: &Context<'_>, request: &Request) -> Outcome {
-    let Some((name, handler)) = CALLS.iter().find(|(name, _)| is_call(request, name)) else {
-        let error = ApiError::unknown_call();
-        let version = requested_version(request).ok().flatten().unwrap_or(protocol::VERSION_DEFAULT);
-        let facts = Facts { error_code: Some(error.code), ..Facts::default() };
-        return Outcome { reply: error_reply(&error, version), facts, events: Vec::new() };
+    answer_by(Way::Alone, context, request)
+}
+
+fn answer_by(way: Way<'_>, context: &Context<'_>, request: &Request) -> Outcome {
+    let mut call = ApiCall::new(context, request);
+    // Before anything else is looked at (recorded on stage: an unknown path with a junk token answers 501).
+    let entry = table::find(&request.call).filter(|_| matches!(request.method.as_str(), "GET" | "POST"));
+    let result = match entry {
+        None => Err(ApiError::unknown_call()),
+        Some(entry) => call.check(entry, matches!(way, Way::Inside)).and_then(|()| match way {
+            Way::Batch(read) => read(&call).map(|()| Value::Null),
+            Way::Alone | Way::Inside => (entry.handler)(&mut call),
+        }),
     };
-    let version = requested_version(request);
-    let parameters = Parameters::read(&request.method, &request.query, &request.headers, &request.body);
-    let (version, parameters, refused) = match (version, parameters) {
-        (Ok(version), Ok(parameters)) => (version, parameters, None),
-        (Err(error), _) => (None, Parameters::default(), Some(error)),
-        (Ok(version), Err(error)) => (version, Parameters::default(), Some(error)),
-    };
-    let (facts, events) = (Facts::default(), Vec::new());
-    let presented = bearer(&request.headers);
-    let mut call = ApiCall { context, name, presented, version, parameters, facts, events };
-    let result = match refused {
-        Some(error) => Err(error),
-        None => handler(&mut call),
-    };
+    note_asked(&request.call, &call.parameters, &mut call.facts);
     let reply = match result {
         Ok(body) => Reply { status: 200, media: Media::Json, headers: Vec::new(), body: protocol::json_text(&body) },
         Err(error) => {
             call.facts.error_code = Some(error.code);
-            error_reply(&error, call.version())
+            error_reply(&error.with_status_of(context.settings), call.version())
         }
     };
     Outcome { reply, facts: call.facts, events: call.events }
 }
 
-/// An error as an answer.
+/// An error as an answer, with the status that it has.
 pub(super) fn error_reply(error: &ApiError, version: &str) -> Reply {
     let body = protocol::json_text(&error.envelope(version));
     Reply { status: error.status, media: Media::Json, headers: Vec::new(), body }
@@ -155,13 +243,7 @@ pub(super) fn error_reply(error: &ApiError, version: &str) -> Reply {
 
 /// Whether there is a call of this name.
 pub(super) fn is_known(call: &str) -> bool {
-    CALLS.iter().any(|(name, _)| *name == call)
-}
-
-/// Whether a request is this call; decided before anything else is looked at (recorded on stage: an unknown path with a
-/// junk token answers 501).
-fn is_call(request: &Request, name: &str) -> bool {
-    name == request.call && matches!(request.method.as_str(), "GET" | "POST")
+    table::find(call).is_some()
 }
 
 /// The API version asked for; an empty header counts as none (Ruby SDK, WePay.NET).
@@ -174,18 +256,31 @@ pub(super) fn requested_version(request: &Request) -> Result<Option<&'static str
     }
 }
 
-/// What the call log says of a call whatever became of it, refused and dropped ones too: read from the request alone.
-pub(super) fn note_asked(request: &Request, facts: &mut Facts) -> Option<String> {
-    let is_account = request.call.starts_with("/account");
-    if !is_account && request.call != REGISTER {
-        return None;
+/// A known path below `/v2`, the pages' too: what the call log need not copy.
+pub(super) fn known_path(path: &str) -> Option<&'static str> {
+    table::find(path).map(|entry| entry.name).or_else(|| pages::paths().find(|name| *name == path))
+}
+
+/// What the call log says of a call that was kept from being processed: read from the request alone.
+pub(super) fn facts_of(request: &Request) -> Facts {
+    let mut facts = Facts::default();
+    if let Ok(parameters) = Parameters::read(&request.method, &request.query, &request.headers, &request.body) {
+        note_asked(&request.call, &parameters, &mut facts);
     }
-    let parameters = Parameters::read(&request.method, &request.query, &request.headers, &request.body).ok()?;
-    if is_account {
+    facts
+}
+
+/// What the call log says of a call whatever became of it: what the parameters name and its handler did not find out better.
+fn note_asked(name: &str, parameters: &Parameters, facts: &mut Facts) {
+    if name.starts_with("/account") {
         facts.account_id = facts.account_id.or_else(|| parameters.required_id("account_id").ok());
-        facts.reference_id = facts.reference_id.take().or_else(|| parameters.text("reference_id", TEXT_MAX).ok()?);
-        return None;
+        if facts.reference_id.is_none() {
+            facts.reference_id = parameters.text("reference_id", TEXT_MAX).ok().flatten();
+        }
     }
-    let email = parameters.text("email", TEXT_MAX).ok()??;
-    Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS))
+    if name == REGISTER
+        && let Ok(Some(email)) = parameters.text("email", TEXT_MAX)
+    {
+        facts.email_sha256 = Some(prefix_of(&sha256(&email_key(&email)), EMAIL_DIGITS));
+    }
 }

@@ -1,8 +1,9 @@
 //! What confirming a registration does, and the secret in the link that leads there.
 //!
-//! The link is derived from the app's secret, so that it can be shown again after a restart though the journal keeps none.
+//! The link is derived from the app's first secret, so that it can be shown again after a restart though the journal keeps none.
 
 use super::hash::labelled;
+use super::lifecycle;
 use super::state::{Account, AccountState, App, Event, Mail, State, Token, TokenKind, User, UserState};
 use crate::domain::ambient::Timestamp;
 
@@ -16,7 +17,7 @@ pub(super) fn link(ui: &str, app: &App, mail: &Mail) -> String {
 
 /// What only the reader of a mail knows.
 pub(super) fn key(app: &App, mail: &Mail) -> String {
-    labelled("confirmation", &[&app.client_secret, &mail.mail_id.to_string(), &mail.user_id.to_string()])
+    labelled("confirmation", &[&app.seed, &mail.mail_id.to_string(), &mail.user_id.to_string()])
 }
 
 /// Whether the user has nothing left to confirm for this app.
@@ -55,5 +56,6 @@ fn temporary(state: &State, user_id: u64, client_id: u64, now: Timestamp) -> imp
 pub(super) fn accounts_opened(state: &State, user_id: u64, client_id: u64) -> impl Iterator<Item = Event> {
     let is_pending = move |account: &&Account| account.client_id == client_id && account.state == AccountState::Pending;
     let pending = state.accounts_of(user_id).filter(is_pending);
-    pending.map(|account| Event::AccountChanged { account_id: account.account_id, state: AccountState::ActionRequired })
+    pending
+        .map(|account| Event::AccountChanged { account_id: account.account_id, state: lifecycle::confirmed(account) })
 }

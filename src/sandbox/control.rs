@@ -11,11 +11,12 @@ mod users;
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::api;
 use super::faults::Plan;
 use super::world::{Core, Media, Reply, Request};
 use crate::domain::ambient::Clock as _;
@@ -40,18 +41,24 @@ struct Advance {
 
 /// Answers a request below `/control/`; `path` is what follows.
 pub(super) fn answer(core: &Core, request: &Request, path: &str) -> Reply {
-    let result = if is_from_page(&request.headers) {
-        Err((403, "the control API does not answer pages of a browser".to_owned()))
-    } else if request.method == Method::GET && path.trim_end_matches('/') == "calls.jsonl" {
-        calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines))
-    } else {
-        dispatch(core, request, path).map(|body| (Media::Json, body.to_string()))
-    };
-    let (status, media, body) = match result {
+    let (status, media, body) = match try_answer(core, request, path) {
         Ok((media, body)) => (200, media, body),
         Err((status, text)) => (status, Media::Json, json!({ "error": text }).to_string()),
     };
     Reply { status, media, headers: Vec::new(), body }
+}
+
+fn try_answer(core: &Core, request: &Request, path: &str) -> Result<(Media, String), Refusal> {
+    if is_from_page(&request.headers) {
+        return Err((403, "the control API does not answer pages of a browser".to_owned()));
+    }
+    core.lock().settle(core.clock.now()).map_err(|error| internal(&error))?;
+    match (request.method.as_str(), path.trim_end_matches('/')) {
+        // Large ones are written as text at once.
+        ("GET", "calls.jsonl") => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
+        ("GET", "snapshot") => snapshot::take(core).map(|document| (Media::Json, document)),
+        _ => dispatch(core, request, path).map(|body| (Media::Json, body.to_string())),
+    }
 }
 
 /// A browser names the page that sends a request; no test client does. Without this any web page could move the clock.
@@ -78,14 +85,17 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("POST", ["tokens", "revoke"]) => users::revoke_token(core, &read(request)?),
         ("GET", ["mails"]) => users::mails(core, &request.query),
         (_, ["accounts", id, act]) => accounts::answer(core, request, id, act),
+        ("GET", ["api"]) => Ok(json!({ "calls": api::describe() })),
+        ("GET", ["apps"]) => Ok(apps::apps(core)),
+        ("POST", ["apps"]) => apps::make_app(core, request),
+        ("GET", ["apps", id]) => apps::app(core, id),
+        ("POST", ["apps", id]) => apps::change_app(core, request, id),
+        ("GET", ["app"]) => apps::first_app(core),
         (_, ["notices", path @ ..]) => notices::answer(core, request, path),
-        ("POST", ["apps"]) => apps::make_app(core),
-        ("GET", ["app"]) => apps::app(core),
         ("GET", ["state"]) => Ok(state::state(core)),
         ("GET", ["settings"]) => Ok(json!(core.lock().settings)),
         ("POST", ["settings"]) => state::change_settings(core, request),
         ("DELETE", ["settings"]) => Ok(state::reset_settings(core)),
-        ("GET", ["snapshot"]) => Ok(snapshot::take(core)),
         ("POST", ["snapshot"]) => snapshot::put_back(core, read(request)?),
         (_, ["snapshots", named @ ..]) => snapshot::named(core, &request.method, named),
         _ => Err((404, format!("there is no {} /control/{path}", request.method))),

@@ -32,7 +32,7 @@ pub struct Broken(String);
 /// What an answer breaks.
 pub fn request(input: &[u8]) -> Result<(), Broken> {
     let stage = Stage::new()?;
-    let mut judge = Judge::new(&stage);
+    let mut judge = Judge::new(&stage)?;
     for part in split(input, SEPARATOR.as_bytes()).into_iter().take(REQUESTS_MAX) {
         let Some(asked) = Asked::read(part).filter(Asked::is_playable) else { continue };
         let answer = stage.answer(&asked)?;
@@ -48,7 +48,7 @@ pub fn request(input: &[u8]) -> Result<(), Broken> {
 /// What an answer breaks.
 pub fn authorize(input: &[u8]) -> Result<(), Broken> {
     let stage = Stage::new()?;
-    let mut judge = Judge::new(&stage);
+    let mut judge = Judge::new(&stage)?;
     let mut lines = split(input, b"\n").into_iter();
     let target = [b"/v2/oauth2/authorize?", lines.next().unwrap_or_default()].concat();
     let Ok(target) = Uri::try_from(target) else { return Ok(()) };

@@ -10,12 +10,28 @@ pub(super) const PREFIX_DIGITS: usize = 16;
 
 /// Lower-case hexadecimal text of bytes.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 0x0f));
+    }
+    text
 }
 
 /// `N` random bytes as lower-case hexadecimal text (twice as many digits).
 pub(super) fn random_hex<const N: usize>(entropy: &dyn Entropy) -> String {
     hex(&random::<N>(entropy))
+}
+
+/// A random UUID (version 4, RFC 9562).
+pub(super) fn random_uuid(entropy: &dyn Entropy) -> String {
+    let number = u128::from_be_bytes(random(entropy));
+    // Four bits say the version, two the variant.
+    let number = number & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
+    let digits = format!("{number:032x}");
+    let group = |range| digits.get(range).unwrap_or_default();
+    [group(0..8), group(8..12), group(12..16), group(16..20), group(20..32)].join("-")
 }
 
 /// SHA-256 of a text, as hexadecimal.
@@ -76,6 +92,14 @@ mod tests {
         assert!(first.is("secret") && second.is("secret"));
         assert!(!first.is("Secret") && !first.is(""));
         assert_ne!(first.sha256, second.sha256);
+    }
+
+    #[test]
+    fn a_uuid_says_its_version() {
+        let uuid = random_uuid(&SystemEntropy);
+        assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!(uuid.as_bytes()[14], b'4');
+        assert!(matches!(uuid.as_bytes()[19], b'8' | b'9' | b'a' | b'b'), "{uuid}");
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl Journal {
         Ok((Self { file: Some(file), length, position, is_closed: false }, events))
     }
 
+    /// Whether a change waits for a disk.
+    pub(super) const fn is_durable(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Lines written so far.
     pub(super) const fn position(&self) -> u64 {
         self.position

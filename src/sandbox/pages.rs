@@ -22,6 +22,16 @@ use super::world::{Context, Media, Outcome, Reply, Request};
 pub(super) use self::people::new_user;
 pub(super) use self::visit::parameter;
 
+/// What answers a page: the reply; events and what the log says stand in the visit.
+type Page = fn(&mut Visit<'_>) -> Reply;
+
+/// The pages below `/v2`, by their paths.
+const PAGES: [(&str, Page); 3] = [
+    (authorize::CALL, authorize::answer),
+    (super::confirmation::CALL, confirmation::answer),
+    (settings::CALL, settings::answer),
+];
+
 /// The refusal of a link that was not made for this, whatever is wrong with it.
 const UNUSABLE: &str = "This link cannot be used";
 
@@ -33,19 +43,21 @@ pub(super) fn answer(context: &Context<'_>, request: &Request) -> Option<Outcome
     Some(visit.over(reply))
 }
 
+/// The paths of the pages below `/v2`.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    PAGES.iter().map(|(path, _)| *path)
+}
+
 /// Whether a call's name is that of a page.
 pub(super) fn is_page(call: &str) -> bool {
     page_of(call).is_some()
 }
 
-fn page_of(call: &str) -> Option<fn(&mut Visit<'_>) -> Reply> {
-    Some(match call {
-        authorize::CALL => authorize::answer,
-        super::confirmation::CALL => confirmation::answer,
-        settings::CALL => settings::answer,
-        call if call.starts_with(account_update::BELOW) => account_update::answer,
-        _ => return None,
-    })
+fn page_of(call: &str) -> Option<Page> {
+    match PAGES.iter().find(|(name, _)| *name == call) {
+        Some((_, page)) => Some(*page),
+        None => call.starts_with(account_update::BELOW).then_some(account_update::answer),
+    }
 }
 
 /// Whether a path that is not below `/v2/` is nevertheless that of a page (the address of the account update page is recorded on

@@ -1,10 +1,17 @@
 //! Reads a call's parameters and its bearer token, as laxly as WePay does.
 
+mod form;
+
 use axum::http::{HeaderMap, Method, header};
-use serde_json::{Map, Value};
-use url::form_urlencoded;
+use serde_json::{Map, Number, Value};
 
 use super::protocol::{ApiError, TEXT_MAX, URI_MAX};
+
+/// What some clients put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Whole numbers up to here are exact as floating point: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A call's parameters by name.
 #[derive(Default)]
@@ -12,37 +19,72 @@ pub(super) struct Parameters(Map<String, Value>);
 
 impl Parameters {
     /// From the query of a GET, or from a form or JSON body; an empty body means none. All three were accepted, as the
-    /// shipped clients show (PHP SDK: GET without parameters; omniauth: form; all others: JSON).
+    /// shipped clients show (PHP SDK: GET without parameters; omniauth: form; all others: JSON). The query of a POST is ignored.
+    ///
+    /// A body is a form where its type says so, unless it is an object of JSON all the same; else it is JSON, whatever its type
+    /// and charset say, in UTF-8, with or without its byte order mark (all this is inferred). Of equal names the last counts.
     pub(super) fn read(method: &Method, query: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         if method == Method::GET {
-            return Ok(Self::from_form(query.as_bytes()));
+            return Self::from_form(query.as_bytes());
         }
-        if body.iter().all(u8::is_ascii_whitespace) {
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii();
+        if body.is_empty() {
             return Ok(Self(Map::new()));
         }
-        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if content_type.trim().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
-            return Ok(Self::from_form(body));
+        let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|value| is_form(value.as_bytes()));
+        if is_form && !body.starts_with(b"{") {
+            return Self::from_form(body);
         }
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Self(map)),
             // What PHP's json_encode makes of an empty parameter list.
             Ok(Value::Array(items)) if items.is_empty() => Ok(Self(Map::new())),
+            _ if is_form => Self::from_form(body),
             _ => Err(ApiError::unparsable()),
         }
     }
 
-    fn from_form(text: &[u8]) -> Self {
-        let pairs = form_urlencoded::parse(text);
-        Self(pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect())
+    fn from_form(text: &[u8]) -> Result<Self, ApiError> {
+        form::parse(text).map(Self).ok_or_else(ApiError::unparsable)
+    }
+
+    /// 1003 for the first parameter that is in none of the lists. One without a value counts as absent.
+    pub(super) fn refuse_others(&self, lists: &[&[&str]]) -> Result<(), ApiError> {
+        let is_known = |name: &str| lists.iter().any(|list| list.contains(&name));
+        match self.0.iter().find(|(name, value)| !value.is_null() && !is_known(name)) {
+            Some((name, _)) => Err(ApiError::unexpected(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// 1004 for the first of these that is missing; an empty text counts as missing.
+    pub(super) fn require(&self, names: &[&str]) -> Result<(), ApiError> {
+        let is_missing = |name: &str| match self.0.get(name) {
+            None | Some(Value::Null) => true,
+            Some(value) => value.as_str().is_some_and(str::is_empty),
+        };
+        match names.iter().find(|name| is_missing(name)) {
+            Some(name) => Err(ApiError::required(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// A parameter as it came.
+    pub(super) fn raw(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// The fields of an object that may be missing, to be read like parameters.
+    pub(super) fn nested(&self, name: &str) -> Result<Option<Self>, ApiError> {
+        Ok(match self.object(name)? {
+            Some(Value::Object(fields)) => Some(Self(fields)),
+            _ => None,
+        })
     }
 
     /// 1003 for the first parameter that the call does not know.
     pub(super) fn refuse_unexpected(&self, known: &[&str]) -> Result<(), ApiError> {
-        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(ApiError::unexpected(name)),
-            None => Ok(()),
-        }
+        self.refuse_others(&[known])
     }
 
     /// A text that must be there; empty counts as missing.
@@ -65,12 +107,26 @@ impl Parameters {
         Ok(Some(text))
     }
 
-    /// An id that must be there; digits in a string are accepted (recorded in 2014 and 2017).
+    /// An e-mail address that must be there, without space around it; the text of the error is inferred.
+    pub(super) fn email(&self, name: &str) -> Result<String, ApiError> {
+        let email = self.required_text(name, TEXT_MAX)?.trim().to_owned();
+        let is_address = email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+        if is_address { Ok(email) } else { Err(ApiError::invalid_parameter(format!("invalid {name}"))) }
+    }
+
+    /// An id that must be there; digits in a string are accepted (recorded in 2014 and 2017), and so is a number that is whole
+    /// though it has a decimal point (inferred).
     pub(super) fn required_id(&self, name: &str) -> Result<u64, ApiError> {
-        let text = self.required_text(name, TEXT_MAX)?;
-        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = if is_number { text.parse().ok() } else { None };
-        number.ok_or_else(|| ApiError::invalid_parameter(format!("Parameter '{name}' expected integer")))
+        let id = match self.0.get(name) {
+            Some(Value::Number(number)) => whole(number),
+            Some(Value::Bool(_)) => None,
+            _ => {
+                let text = self.required_text(name, TEXT_MAX)?;
+                let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+                if is_number { text.parse().ok() } else { None }
+            }
+        };
+        id.ok_or_else(|| ApiError::invalid_parameter(format!("Parameter '{name}' expected integer")))
     }
 
     /// A whole number that may be missing; digits in a string count as one.
@@ -120,6 +176,31 @@ impl Parameters {
             other => Ok(other),
         }
     }
+}
+
+/// A path without its percent-encoding and without slashes that say nothing; as it is when that is no text.
+pub(super) fn plain_path(path: &str) -> String {
+    let decoded = form::decode(path.as_bytes(), false).unwrap_or_else(|| path.to_owned());
+    let mut plain = String::with_capacity(decoded.len());
+    for segment in decoded.split('/').filter(|segment| !segment.is_empty()) {
+        if !plain.is_empty() || decoded.starts_with('/') {
+            plain.push('/');
+        }
+        plain.push_str(segment);
+    }
+    plain
+}
+
+/// Whether a content type is that of forms, whatever its charset.
+fn is_form(media: &[u8]) -> bool {
+    let name = b"application/x-www-form-urlencoded";
+    media.trim_ascii_start().get(..name.len()).is_some_and(|media| media.eq_ignore_ascii_case(name))
+}
+
+/// The number, if it is a whole one that is not negative.
+fn whole(number: &Number) -> Option<u64> {
+    let exact = |float: &f64| float.fract() == 0.0 && (0.0..=EXACT_MAX).contains(float);
+    number.as_u64().or_else(|| number.as_f64().filter(exact).and_then(|float| format!("{float:.0}").parse().ok()))
 }
 
 /// Whether a text is an absolute http or https URI with a host.
@@ -182,6 +263,53 @@ mod tests {
         Parameters::read(&Method::POST, "", &HeaderMap::new(), body.as_bytes())
     }
 
+    fn typed(media: &str, body: &[u8]) -> Result<Parameters, ApiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(media).unwrap());
+        Parameters::read(&Method::POST, "code=query", &headers, body)
+    }
+
+    #[test]
+    fn a_body_is_what_it_looks_like_rather_than_what_its_type_says() {
+        let form = "Application/X-WWW-Form-Urlencoded; charset=ISO-8859-1";
+        for (media, body) in [
+            (form, &b"code=a"[..]),
+            (form, b" {\"code\": \"a\"}"),
+            ("application/json; charset=utf-8", b"{\"code\": \"b\", \"code\": \"a\"}"),
+            ("text/plain", b"{\"code\": \"a\"}"),
+            ("application/json", b"\xEF\xBB\xBF{\"code\": \"a\"}\n"),
+        ] {
+            let text = typed(media, body).unwrap().text("code", TEXT_MAX);
+            assert_eq!(text, Ok(Some("a".to_owned())), "{media} {body:?}");
+        }
+        let odd = typed(form, b"{code=a").unwrap();
+        assert_eq!(odd.refuse_unexpected(&[]), Err(ApiError::unexpected("{code")));
+        let deep = format!("{{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200));
+        for (media, body) in [
+            (form, &b"code=%ff"[..]),
+            ("application/json", b"code=a"),
+            ("application/json", b"{\"code\": \"\xff\"}"),
+            ("application/json", b"{\"code\": \"\\ud800\"}"),
+            ("application/json", b"{\"code\": 1e999}"),
+            ("application/json", b"{} {}"),
+            ("application/json", deep.as_bytes()),
+        ] {
+            assert_eq!(typed(media, body).err(), Some(ApiError::unparsable()), "{media} {body:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_read_without_its_encoding_and_idle_slashes() {
+        for path in ["/user/modify", "/user/modify//", "//user//modify", "/%75ser%2Fmodify", "/user/modify/"] {
+            assert_eq!(plain_path(path), "/user/modify", "{path}");
+        }
+        assert_eq!((plain_path("*"), plain_path("user/")), ("*".into(), "user".into()));
+        assert_eq!(
+            (plain_path("/a+b"), plain_path("/%ff"), plain_path("/")),
+            ("/a+b".into(), "/%ff".into(), String::new())
+        );
+    }
+
     #[test]
     fn bodies_are_objects_or_nothing() {
         for body in ["", "  \n", "{}", "[]"] {
@@ -195,13 +323,16 @@ mod tests {
     #[test]
     fn ids_may_be_numbers_or_digits_in_a_string() {
         let read = |body: &str| json(body).unwrap().required_id("client_id");
-        assert_eq!(read(r#"{"client_id": 123}"#), Ok(123));
+        for body in [r#"{"client_id": 123}"#, r#"{"client_id": 123.0}"#, r#"{"client_id": 1.23e2}"#] {
+            assert_eq!(read(body), Ok(123), "{body}");
+        }
+        assert_eq!(read(r#"{"client_id": 18446744073709551615}"#), Ok(u64::MAX));
         assert_eq!(read(r#"{"client_id": "3800000001"}"#), Ok(3_800_000_001));
         assert_eq!(read("{}"), Err(ApiError::required("client_id")));
         assert_eq!(read(r#"{"client_id": ""}"#), Err(ApiError::required("client_id")));
         let wrong = ApiError::invalid_parameter("Parameter 'client_id' expected integer");
-        for body in [r#"{"client_id": "12x"}"#, r#"{"client_id": 1.5}"#, r#"{"client_id": "-1"}"#] {
-            assert_eq!(read(body), Err(wrong.clone()), "{body}");
+        for value in [r#""12x""#, "1.5", r#""-1""#, "-1", "-1.0", "1e300", "18446744073709551616", "true", r#""1.0""#] {
+            assert_eq!(read(&format!(r#"{{"client_id": {value}}}"#)), Err(wrong.clone()), "{value}");
         }
     }
 
@@ -234,5 +365,15 @@ mod tests {
         let parameters = json(r#"{"code": "x", "cvv": 1}"#).unwrap();
         assert_eq!(parameters.refuse_unexpected(&["code"]), Err(ApiError::unexpected("cvv")));
         assert_eq!(parameters.refuse_unexpected(&["code", "cvv"]), Ok(()));
+        assert_eq!(json(r#"{"cvv": null}"#).unwrap().refuse_unexpected(&[]), Ok(()), "null is absent");
+    }
+
+    #[test]
+    fn the_first_parameter_that_is_missing_is_named() {
+        let parameters = json(r#"{"a": 0, "b": "", "c": null, "d": false}"#).unwrap();
+        assert_eq!(parameters.require(&["a", "d"]), Ok(()));
+        for name in ["b", "c", "e"] {
+            assert_eq!(parameters.require(&["a", name, "x"]), Err(ApiError::required(name)));
+        }
     }
 }

@@ -3,11 +3,15 @@
 //! The sandbox shares no constant with the product, on purpose: were they shared, a mistake would agree with itself on
 //! both sides. Sources are named by page; `docs/sandbox.md` says which facts are inferred.
 
+use std::io;
 use std::time::Duration;
 
+use serde::Serialize as _;
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::environment::Environment;
+use super::settings::{Codes, Settings};
 
 /// Scopes WePay knows. The first five are the current ones, the last three historic ones that its SDKs still send
 /// (WePay API docs, permissions page; official SDKs).
@@ -37,13 +41,23 @@ pub(super) const TEMPORARY_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 6
 /// How long an authorization code lives: 10 minutes (WePay API docs, oauth2 page).
 pub(super) const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 
+/// How long a single sign-on token lives: 10 minutes (WePay.NET).
+pub(super) const SSO_TOKEN_LIFE: Duration = Duration::from_secs(10 * 60);
+
+/// How many calls one batch may carry (WePay API docs, batch page).
+pub(super) const BATCH_MAX: usize = 50;
+
 /// How long the sandbox's own pages remember who signed in; our choice, no source.
 pub(super) const SESSION_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// What an app can be enabled for (WePay API docs, account, user and kyc pages; names inferred): the pre-filled update page,
-/// accounts in Canada and in Great Britain, fee schedules, settlement by call, identity by call, single sign-on, second factors.
-pub(super) const PERMISSIONS: [&str; 8] =
-    ["prefill_info", "country_ca", "country_gb", "fee_schedule", "settlement", "kyc", "sso", "mfa"];
+/// accounts in Canada and in Great Britain, fee schedules, settlement by call, identity by call, single sign-on. Second
+/// factors are not among them: of their calls little more than the names is public, so no app here is ever enabled for them.
+pub(super) const PERMISSIONS: [&str; 7] =
+    ["prefill_info", "country_ca", "country_gb", "fee_schedule", "settlement", "kyc", PERMISSION_SSO];
+
+/// The permission that the single sign-on calls need (WePay.NET: "permission required"; its name is inferred).
+pub(super) const PERMISSION_SSO: &str = "sso";
 
 /// Ordinary strings: 255 characters (WePay API docs, limits mirrored by WePay.NET).
 pub(super) const TEXT_MAX: usize = 255;
@@ -67,6 +81,9 @@ pub(super) const VERSION_DEFAULT: &str = "2018-03-21";
 
 /// Since this version errors carry `details` and `documentation_url` (WePay API docs, errors page).
 pub(super) const VERSION_DETAILS: &str = "2018-08-29";
+
+/// Since this version objects list the ids of their rbits (WePay API docs, rbit page: renamed in September 2015).
+pub(super) const VERSION_RBIT_IDS: &str = "2015-09-09";
 
 /// Every API version (WePay API docs, versioning page; the official Java SDK's folders).
 pub(super) const VERSIONS: [&str; 17] = [
@@ -139,9 +156,25 @@ impl ApiError {
         Self::invalid_parameter(format!("{name} parameter is unexpected"))
     }
 
-    /// 1003: the code is unknown or was used (text known from wepay-rails; its number is inferred).
+    /// 1003: there is no such code (text known from wepay-rails; its number is inferred).
     pub(super) fn invalid_code() -> Self {
         Self::invalid_parameter("invalid code parameter")
+    }
+
+    /// The code was used before: answered like one that is unknown (inferred, so its number is a setting).
+    pub(super) fn reused_code(codes: &Codes) -> Self {
+        Self { code: codes.reused_code, ..Self::invalid_code() }
+    }
+
+    /// The code was issued for another `redirect_uri` (number a setting; class and text inferred).
+    pub(super) fn redirect_mismatch(codes: &Codes) -> Self {
+        Self::invalid_request(codes.redirect_mismatch, "redirect_uri does not match the one the code was issued for")
+    }
+
+    /// Another account of this (user, app) has this `reference_id` (number a setting; class and text inferred).
+    pub(super) fn duplicate_reference_id(codes: &Codes) -> Self {
+        let text = "reference_id parameter must be unique, an account already has it";
+        Self::invalid_request(codes.duplicate_reference_id, text)
     }
 
     /// 1004: a required parameter is missing (recorded live).
@@ -154,15 +187,29 @@ impl ApiError {
         Self::invalid_request(1005, "could not parse the request body")
     }
 
+    /// 1002: a header is missing that every call must have (number and the headers' names from the catalogue, class and
+    /// text inferred).
+    pub(super) fn missing_header(name: &str) -> Self {
+        Self::access_denied(1002, format!("the {name} header is required"))
+    }
+
     /// 1006: no such token (number from the catalogue, text from wepay-rails).
     pub(super) fn unknown_token() -> Self {
         Self::access_denied(1006, "a valid access_token is required")
     }
 
-    /// A token of the other environment (text from an issue at WePay's PHP SDK, its number inferred).
-    pub(super) fn wrong_environment(here: Environment) -> Self {
+    /// A token of the other environment (text from an issue at WePay's PHP SDK; its number is a setting).
+    pub(super) fn wrong_environment(here: Environment, codes: &Codes) -> Self {
         let (other, here) = (here.other().as_str(), here.as_str());
-        Self::access_denied(1006, format!("You are trying to use an access_token from {other} on {here}"))
+        let text = format!("You are trying to use an access_token from {other} on {here}");
+        Self::access_denied(codes.wrong_environment, text)
+    }
+
+    /// A temporary token past its life: like a revoked one, or, where the settings say so, like one that never was. What
+    /// WePay answers is not known.
+    pub(super) fn expired_token(codes: &Codes) -> Self {
+        let like = if codes.expired_token == 1006 { Self::unknown_token() } else { Self::revoked_token() };
+        Self { code: codes.expired_token, ..like }
     }
 
     /// 1010: the token lacks a scope (body seen in a public crowdfunding app).
@@ -176,10 +223,15 @@ impl ApiError {
         Self::access_denied(1010, format!("this application does not have permission to use {what}"))
     }
 
+    /// 1010: a call for people whom the app signs in itself (WePay.NET: not possible for others; number and text inferred).
+    pub(super) fn not_single_sign_on() -> Self {
+        Self::access_denied(1010, "this call is for users that were registered with type sso")
+    }
+
     /// A scope list that is not all of the current ones, or names one that is not (class from the WePay API docs, errors
-    /// page; number and text inferred).
-    pub(super) fn invalid_scope(description: impl Into<String>) -> Self {
-        Self { error: "invalid_scope".to_owned(), ..Self::invalid_request(1003, description) }
+    /// page; number a setting, text inferred).
+    pub(super) fn invalid_scope(codes: &Codes, description: impl Into<String>) -> Self {
+        Self { error: "invalid_scope".to_owned(), ..Self::invalid_request(codes.invalid_scope, description) }
     }
 
     /// 3002: no such account, or somebody else's (recorded on stage).
@@ -222,24 +274,36 @@ impl ApiError {
         Self::invalid_request(1015, "the Api-Version is invalid or has expired")
     }
 
+    /// 1016: an API version that this app may not ask for (number from the catalogue, text inferred).
+    pub(super) fn version_not_for_app() -> Self {
+        Self::invalid_request(1016, "the Api-Version is not valid for this application")
+    }
+
     /// 7003: the token's user is gone (number from the catalogue, text inferred).
     pub(super) fn deleted_user() -> Self {
         Self::access_denied(7003, "this user has been deleted")
     }
 
-    /// Wrong client id or secret: class `invalid_client` (WePay API docs, errors page); number and status inferred.
-    pub(super) fn invalid_client() -> Self {
-        Self {
-            status: 401,
-            error: "invalid_client".to_owned(),
-            code: 1003,
-            description: "the client_id or client_secret is invalid".to_owned(),
-        }
+    /// Wrong client id or secret: class `invalid_client` (WePay API docs, errors page); its number is a setting, status and
+    /// text are inferred.
+    pub(super) fn invalid_client(codes: &Codes) -> Self {
+        let description = "the client_id or client_secret is invalid".to_owned();
+        Self { status: 401, error: "invalid_client".to_owned(), code: codes.invalid_client, description }
+    }
+
+    /// The app is disabled or deleted: the same class (same page); the rest is inferred.
+    pub(super) fn disabled_app(codes: &Codes) -> Self {
+        Self { description: "the application is disabled".to_owned(), ..Self::invalid_client(codes) }
     }
 
     /// 1008: something broke at the provider (class `processing_error`, HTTP 500).
     pub(super) fn processing() -> Self {
         Self { status: 500, error: "processing_error".to_owned(), code: 1008, description: UNKNOWN_ERROR.to_owned() }
+    }
+
+    /// 1007: too many calls (class and text: WePay best practices). Its HTTP status is not known.
+    pub(super) fn throttled() -> Self {
+        Self::scripted(429, 1007, None)
     }
 
     /// A scripted error: the class follows from the code unless it is one without a fixed class.
@@ -258,6 +322,12 @@ impl ApiError {
         Self { status, error: error.to_owned(), code, description }
     }
 
+    /// With the HTTP status that the settings have for its code, if any.
+    pub(super) fn with_status_of(mut self, settings: &Settings) -> Self {
+        self.status = settings.http_status.get(&self.code).copied().unwrap_or(self.status);
+        self
+    }
+
     /// The body: three keys, or five from [`VERSION_DETAILS`] on (a popular client breaks on a fourth key).
     pub(super) fn envelope(&self, version: &str) -> Value {
         let mut body = Map::new();
@@ -272,9 +342,31 @@ impl ApiError {
     }
 }
 
-/// JSON text as WePay writes it: slashes escaped (recorded on stage). A slash in JSON stands inside a string only.
+/// JSON text as WePay writes it: slashes escaped (recorded on stage).
 pub(super) fn json_text(value: &Value) -> String {
-    value.to_string().replace('/', "\\/")
+    let mut text = Vec::with_capacity(JSON_USUAL);
+    match value.serialize(&mut Serializer::with_formatter(&mut text, SlashesEscaped)) {
+        Ok(()) => String::from_utf8(text).unwrap_or_default(),
+        // A value has text keys only and a vector takes everything.
+        Err(_) => String::new(),
+    }
+}
+
+/// Room for most answers: that of an account has about 1000 bytes.
+const JSON_USUAL: usize = 1024;
+
+/// Compact JSON with `\/` for each slash; a slash stands inside a string only.
+struct SlashesEscaped;
+
+impl Formatter for SlashesEscaped {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut parts = fragment.split('/');
+        writer.write_all(parts.next().unwrap_or_default().as_bytes())?;
+        parts.try_for_each(|part| {
+            writer.write_all(b"\\/")?;
+            writer.write_all(part.as_bytes())
+        })
+    }
 }
 
 #[cfg(test)]
@@ -294,5 +386,14 @@ mod tests {
         let text = json_text(&value);
         assert!(text.contains(r"https:\/\/a.example\/b"));
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn the_text_is_plain_json_but_for_its_slashes() {
+        let odd = ["", "/", "//", "a/b/", "\"/\\/\u{8}\n", "é/\u{1F600}/\u{2028}", "\u{7f}"];
+        for text in odd {
+            let value = json!({"a/b": [text, 1.5, -3, true, null, {"c": text}], "d": u64::MAX});
+            assert_eq!(json_text(&value), value.to_string().replace('/', "\\/"));
+        }
     }
 }

@@ -5,7 +5,9 @@
 //! before they come here; only the app's client secret stays readable, because it must be handed out again.
 
 mod account;
+mod call;
 mod history;
+mod index;
 mod rbit;
 mod records;
 
@@ -13,13 +15,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use self::call::CallLog;
+use self::index::{Accounts, Mails};
+use super::environment::Environment;
 use super::hash::Password;
 use super::notices::{Book, NoticeChange};
 use crate::domain::ambient::Timestamp;
 
-pub(super) use account::{Account, AccountState, Details};
+pub(super) use account::{
+    Account, AccountState, Bank, Cents, Change, Details, DisabledReason, Frequency, KycState, Review, Role, Settlement,
+    Standing, View, since,
+};
+pub(super) use call::{Call, CallPath, CallVersion, TokenMark};
 pub(super) use rbit::{Rbit, RbitObject, Said};
-pub(super) use records::{App, AppState, Call, Code, Mail, Token, TokenKind, User, UserState};
+pub(super) use records::{App, AppState, Code, Mail, Token, TokenKind, User, UserState};
 
 /// The first user id given: above 2^31, as recorded ids are (stage transcripts of 2015 to 2017), so that a client
 /// with 32-bit ids fails here and not in production.
@@ -35,6 +44,8 @@ const FIRST_RBIT_ID: u64 = 2_300_000_001;
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Event {
+    /// The sandbox was made, as this environment.
+    Founded { environment: Environment },
     /// An app was registered.
     AppMade(App),
     /// An app is different now, from its dashboard or by `/app/modify`.
@@ -43,6 +54,10 @@ pub(super) enum Event {
     UserMade(User),
     /// A user's state changed.
     UserChanged { user_id: u64, state: UserState },
+    /// A user's address changed.
+    EmailChanged { user_id: u64, email: String },
+    /// An app registered a user whom it signs in itself.
+    SingleSignOn { user_id: u64, client_id: u64 },
     /// Somebody signed in at the pages.
     SessionOpened { sha256: String, user_id: u64, at_us: i64 },
     /// Somebody signed out.
@@ -69,10 +84,12 @@ pub(super) enum Event {
     AccountMade(Box<Account>),
     /// An account's state changed.
     AccountChanged { account_id: u64, state: AccountState },
+    /// Identity, bank, money or members of an account changed.
+    AccountStands { account_id: u64, change: Change },
     /// An app changed what it says of an account.
     AccountModified { account_id: u64, details: Box<Details> },
     /// An app told something about an object.
-    RbitsMade(Vec<Rbit>),
+    RbitsMade { rbits: Vec<Rbit> },
     /// An app took an rbit back.
     RbitDeleted { rbit_id: u64 },
     /// These tokens died.
@@ -111,17 +128,20 @@ pub(super) struct State {
     callbacks: BTreeMap<(u64, u64), String>,
     /// (user, app) pairs with the user's consent.
     approvals: BTreeSet<(u64, u64)>,
+    /// (user, app) pairs where the app signs the user in itself.
+    single_sign_on: BTreeSet<(u64, u64)>,
     /// Where a (user, app) goes after confirming, as the last registration said.
     registrations: HashMap<(u64, u64), Option<String>>,
-    accounts: BTreeMap<u64, Account>,
     rbits: BTreeMap<u64, Rbit>,
     /// Their ids by object, in order.
     rbits_about: BTreeMap<(RbitObject, u64), Vec<u64>>,
     /// The last id given, of deleted ones too.
     last_rbit_id: Option<u64>,
-    mails: Vec<Mail>,
+    accounts: Accounts,
+    mails: Mails,
     notices: Book,
-    calls: Vec<Call>,
+    calls: CallLog,
+    environment: Option<Environment>,
     clock_offset_us: i64,
 }
 
@@ -129,13 +149,18 @@ impl State {
     /// Takes in one event. Events about unknown things change nothing.
     pub(super) fn apply(&mut self, event: Event) {
         match event {
+            Event::Founded { environment } => self.environment = Some(environment),
             Event::AppMade(app) => {
                 self.first_app.get_or_insert(app.client_id);
                 self.apps.insert(app.client_id, app);
             }
             Event::AppChanged(app) => drop(self.apps.insert(app.client_id, *app)),
             Event::UserMade(user) => {
-                self.emails.insert(email_key(&user.email), user.user_id);
+                let key = email_key(&user.email);
+                // Of a history told anew: somebody may have taken the address over meanwhile.
+                if user.state != UserState::Deleted || !self.emails.contains_key(&key) {
+                    self.emails.insert(key, user.user_id);
+                }
                 self.users.insert(user.user_id, user);
             }
             Event::UserChanged { user_id, state } => {
@@ -143,6 +168,8 @@ impl State {
                     user.state = state;
                 }
             }
+            Event::EmailChanged { user_id, email } => self.change_email(user_id, email),
+            Event::SingleSignOn { user_id, client_id } => drop(self.single_sign_on.insert((user_id, client_id))),
             Event::PasswordSet { user_id, password } => {
                 if let Some(user) = self.users.get_mut(&user_id) {
                     user.password = Some(password);
@@ -159,18 +186,15 @@ impl State {
             Event::CallbackSet { user_id, client_id, callback_uri } => {
                 self.callbacks.insert((user_id, client_id), callback_uri);
             }
-            Event::AccountMade(account) => drop(self.accounts.insert(account.account_id, *account)),
-            Event::AccountChanged { account_id, state } => {
-                if let Some(account) = self.accounts.get_mut(&account_id) {
-                    account.state = state;
-                }
+            Event::AccountMade(account) => self.accounts.put(*account),
+            Event::AccountChanged { account_id, state } => self.accounts.change(account_id, |it| it.enter(state)),
+            Event::AccountStands { account_id, change } => {
+                self.accounts.change(account_id, |it| it.standing.apply(change));
             }
             Event::AccountModified { account_id, details } => {
-                if let Some(account) = self.accounts.get_mut(&account_id) {
-                    account.update(*details);
-                }
+                self.accounts.change(account_id, |it| it.update(*details));
             }
-            Event::RbitsMade(rbits) => self.keep_rbits(rbits),
+            Event::RbitsMade { rbits } => self.keep_rbits(rbits),
             Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
             Event::ClockAdvanced { offset_us } => self.clock_offset_us = self.clock_offset_us.max(offset_us),
             Event::Notice(change) => self.notices.apply(change),
@@ -227,6 +251,18 @@ impl State {
         }
     }
 
+    /// The old address is free again.
+    fn change_email(&mut self, user_id: u64, email: String) {
+        if let Some(user) = self.users.get_mut(&user_id) {
+            let old = email_key(&user.email);
+            if self.emails.get(&old) == Some(&user_id) {
+                self.emails.remove(&old);
+            }
+            self.emails.insert(email_key(&email), user_id);
+            user.email = email;
+        }
+    }
+
     fn keep_rbits(&mut self, rbits: Vec<Rbit>) {
         for rbit in rbits {
             self.last_rbit_id = self.last_rbit_id.max(Some(rbit.rbit_id));
@@ -245,6 +281,11 @@ impl State {
     /// The app made at first start.
     pub(super) fn first_app(&self) -> Option<&App> {
         self.first_app.and_then(|client_id| self.apps.get(&client_id))
+    }
+
+    /// All apps, by client id.
+    pub(super) fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.values()
     }
 
     /// An app by its client id.
@@ -277,6 +318,17 @@ impl State {
     pub(super) fn session_user(&self, sha256: &str, since: Timestamp) -> Option<&User> {
         let session = self.sessions.get(sha256).filter(|session| session.opened_at >= since)?;
         self.users.get(&session.user_id).filter(|user| user.state == UserState::Registered)
+    }
+
+    /// The hashes of a user's sessions at the pages.
+    pub(super) fn sessions_of(&self, user_id: u64) -> impl Iterator<Item = &str> {
+        let own = self.sessions.iter().filter(move |(_, session)| session.user_id == user_id);
+        own.map(|(sha256, _)| sha256.as_str())
+    }
+
+    /// Whether the app signs the user in itself.
+    pub(super) fn is_single_sign_on(&self, user_id: u64, client_id: u64) -> bool {
+        self.single_sign_on.contains(&(user_id, client_id))
     }
 
     /// A code by its hash.
@@ -327,22 +379,37 @@ impl State {
 
     /// An account by its id.
     pub(super) fn account(&self, account_id: u64) -> Option<&Account> {
-        self.accounts.get(&account_id)
+        self.accounts.get(account_id)
     }
 
     /// All accounts, by id, which is by age.
     pub(super) fn accounts(&self) -> impl DoubleEndedIterator<Item = &Account> {
-        self.accounts.values()
+        self.accounts.iter()
     }
 
     /// The accounts of a user, whichever app made them, oldest first.
     pub(super) fn accounts_of(&self, user_id: u64) -> impl DoubleEndedIterator<Item = &Account> {
-        self.accounts().filter(move |account| account.owner_user_id == user_id)
+        self.accounts.of(user_id)
+    }
+
+    /// The accounts of a user that an app gave this `reference_id`, whichever app, in no order.
+    pub(super) fn accounts_with_reference(&self, user_id: u64, reference_id: &str) -> impl Iterator<Item = &Account> {
+        self.accounts.with_reference(user_id, reference_id)
+    }
+
+    /// When time does something to an account next.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.accounts.next_due()
+    }
+
+    /// The accounts to which time has something to do by now, in the order of their times.
+    pub(super) fn accounts_due(&self, now: Timestamp) -> impl Iterator<Item = &Account> {
+        self.accounts.due(now)
     }
 
     /// The id of the next account.
     pub(super) fn next_account_id(&self) -> u64 {
-        self.accounts.last_key_value().map_or(FIRST_ACCOUNT_ID, |(last, _)| last.saturating_add(1))
+        self.accounts.last_id().map_or(FIRST_ACCOUNT_ID, |last| last.saturating_add(1))
     }
 
     /// An rbit by its id.
@@ -368,7 +435,17 @@ impl State {
 
     /// Every mail so far, oldest first.
     pub(super) fn mails(&self) -> &[Mail] {
-        &self.mails
+        self.mails.all()
+    }
+
+    /// A mail by its id.
+    pub(super) fn mail(&self, mail_id: u64) -> Option<&Mail> {
+        self.mails.get(mail_id)
+    }
+
+    /// The mails to a user, oldest first.
+    pub(super) fn mails_of(&self, user_id: u64) -> impl Iterator<Item = &Mail> {
+        self.mails.of(user_id)
     }
 
     /// Where an app wants notices about a user.
@@ -387,9 +464,24 @@ impl State {
         &self.notices
     }
 
-    /// Every call so far.
-    pub(super) fn calls(&self) -> &[Call] {
-        &self.calls
+    /// The newest calls, oldest first.
+    pub(super) fn calls(&self) -> impl DoubleEndedIterator<Item = &Call> + ExactSizeIterator {
+        self.calls.iter()
+    }
+
+    /// How many older calls are kept no more.
+    pub(super) const fn calls_dropped(&self) -> u64 {
+        self.calls.dropped()
+    }
+
+    /// The number of the next call.
+    pub(super) fn next_call_seq(&self) -> u64 {
+        self.calls.next_seq()
+    }
+
+    /// As which environment the sandbox was made; none before it was.
+    pub(super) const fn environment(&self) -> Option<Environment> {
+        self.environment
     }
 
     /// How far the clock was moved ahead, in microseconds.

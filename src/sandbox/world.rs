@@ -11,9 +11,11 @@ use super::control::Snapshots;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
+use super::lifecycle;
 use super::notices::Desk;
 use super::settings::Settings;
 use super::state::{Event, State};
+use super::throttle::Meter;
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, Timestamp};
 
 /// A request to the API or the pages, read whole. No `Debug`: it carries secrets.
@@ -52,8 +54,12 @@ pub(super) struct Facts {
     pub(super) scope: Option<String>,
     pub(super) account_id: Option<u64>,
     pub(super) reference_id: Option<String>,
+    /// At `/user/register`: beginning of the SHA-256 of the e-mail address asked for.
+    pub(super) email_sha256: Option<String>,
     /// SHA-256 of the token presented or issued.
     pub(super) token: Option<String>,
+    /// The app against whose limit the call counts, and since when its calls do. The log does not say it.
+    pub(super) counted: Option<(u64, Timestamp)>,
 }
 
 /// An answer with what it changes.
@@ -67,6 +73,7 @@ pub(super) struct Outcome {
 pub(super) struct Context<'a> {
     pub(super) state: &'a State,
     pub(super) settings: &'a Settings,
+    pub(super) throttle: &'a Meter,
     pub(super) now: Timestamp,
     pub(super) time_scale: u32,
     pub(super) entropy: &'a dyn Entropy,
@@ -82,7 +89,7 @@ impl Context<'_> {
     }
 }
 
-/// State, journal, faults and settings: what the lock guards.
+/// State, journal, faults, settings and the count of calls: what the lock guards.
 pub(super) struct World {
     pub(super) state: State,
     pub(super) journal: Journal,
@@ -91,6 +98,7 @@ pub(super) struct World {
     /// What `DELETE /control/settings` goes back to.
     pub(super) settings_at_start: Settings,
     pub(super) snapshots: Snapshots,
+    pub(super) throttle: Meter,
     /// Where changes become notices.
     pub(super) desk: Desk,
 }
@@ -105,8 +113,18 @@ impl World {
             settings_at_start: settings.clone(),
             settings,
             snapshots: Snapshots::default(),
+            throttle: Meter::default(),
             desk,
         }
+    }
+
+    /// Lets time do to the accounts what is due by now; nothing to look at when nothing is.
+    pub(super) fn settle(&mut self, now: Timestamp) -> io::Result<()> {
+        while self.state.next_due().is_some_and(|at| at <= now) {
+            let events = lifecycle::due(&self.state, now);
+            self.commit(events)?;
+        }
+        Ok(())
     }
 
     /// Journals the events, with the notices that they cause, as one step, then applies them. After an error nothing has happened.
@@ -132,6 +150,8 @@ pub(super) struct Core {
     pub(super) environment: Environment,
     /// Base URL of the pages, ends in `/v2`.
     pub(super) ui: String,
+    /// Whether a change waits for a disk.
+    pub(super) is_durable: bool,
     world: Mutex<World>,
 }
 
@@ -145,7 +165,8 @@ impl Core {
         ui: String,
         world: World,
     ) -> Arc<Self> {
-        Arc::new(Self { clock, entropy, time_scale, environment, ui, world: Mutex::new(world) })
+        let is_durable = world.journal.is_durable();
+        Arc::new(Self { clock, entropy, time_scale, environment, ui, is_durable, world: Mutex::new(world) })
     }
 
     /// Locks the world. A handler that panicked has changed nothing: events are applied after its decision.
@@ -158,6 +179,7 @@ impl Core {
         Context {
             state: &world.state,
             settings: &world.settings,
+            throttle: &world.throttle,
             now: self.clock.now(),
             time_scale: self.time_scale,
             entropy: self.entropy.as_ref(),

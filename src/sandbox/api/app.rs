@@ -2,19 +2,42 @@
 
 use serde_json::{Value, json};
 
-use super::ApiCall;
+use super::{ApiCall, theme};
 use crate::sandbox::protocol::ApiError;
+use crate::sandbox::state::{App, Event};
 
-/// `/app`: the app as its dashboard shows it. A header with a token is ignored (recorded on stage).
+/// The call that shows an app.
+pub(super) const LOOKUP: &str = "/app";
+
+/// `/app`: the app as its dashboard shows it.
 pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let app = call.client()?;
-    call.parameters.refuse_unexpected(&["client_id", "client_secret"])?;
-    Ok(json!({
+    Ok(object(call.client()?))
+}
+
+/// `/app/modify`: what is not named stays; an empty list of domains clears them, as at accounts.
+pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let mut app = call.client()?.clone();
+    if let Some(theme) = call.parameters.object("theme_object")? {
+        theme::check(&theme)?;
+        app.theme_object = Some(theme);
+    }
+    if let Some(domains) = call.parameters.array("gaq_domains")? {
+        theme::check_domains(&domains)?;
+        app.gaq_domains = Some(domains);
+    }
+    let body = object(&app);
+    call.events.push(Event::AppChanged(Box::new(app)));
+    Ok(body)
+}
+
+/// `status` is `approved` for every app, as in a sample row of django-wepay.
+fn object(app: &App) -> Value {
+    json!({
         "client_id": app.client_id,
         "state": app.state,
         "status": "approved",
         "api_version": app.api_version,
-        "theme_object": app.theme_object,
+        "theme_object": app.theme_object.as_ref().map(|theme| theme::with_id(theme, app.client_id)),
         "gaq_domains": app.gaq_domains.clone().unwrap_or_else(|| json!([])),
-    }))
+    })
 }

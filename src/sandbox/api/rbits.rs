@@ -12,6 +12,13 @@ use crate::sandbox::state::{Event, Rbit, RbitObject, Said, Token, User};
 /// What an rbit says, in a call of its own or embedded.
 const SAID: [&str; 6] = ["type", "properties", "receive_time", "source", "note", "related_rbits"];
 
+/// What `/rbit/create` must say.
+pub(super) const REQUIRED: [&str; 6] =
+    ["associated_object_type", "associated_object_id", "type", "properties", "receive_time", "source"];
+
+/// What it may say.
+pub(super) const OPTIONAL: [&str; 2] = ["note", "related_rbits"];
+
 /// How deep related rbits may stand in each other; the documentation shows one level, our choice.
 const DEPTH_MAX: usize = 8;
 
@@ -22,7 +29,8 @@ struct About {
 }
 
 /// Whether the value of an `rbits` parameter can be taken: an array of rbits.
-pub(super) fn check(rbits: &Value) -> Result<(), ApiError> {
+#[cfg(test)]
+fn check(rbits: &Value) -> Result<(), ApiError> {
     read_all("rbits", rbits, DEPTH_MAX).map(drop)
 }
 
@@ -60,8 +68,6 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     said.insert("properties".to_owned(), properties);
     said.insert("note".to_owned(), json!(call.parameters.text("note", LONG_TEXT_MAX)?));
     said.insert("related_rbits".to_owned(), json!(call.parameters.array("related_rbits")?));
-    let known = ["associated_object_type", "associated_object_id"];
-    call.parameters.refuse_unexpected(&[&known[..], &SAID].concat())?;
     let said = read(&Value::Object(said), DEPTH_MAX)?;
     let about = About { object: object_named(&kind)?, object_id };
     allow(call, token, user, &about)?;
@@ -74,7 +80,7 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         said,
     };
     let body = rbit.as_answer();
-    call.events.push(Event::RbitsMade(vec![rbit]));
+    call.events.push(Event::RbitsMade { rbits: vec![rbit] });
     Ok(body)
 }
 
@@ -85,7 +91,6 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let object_id = call.parameters.integer("associated_object_id")?;
     let kind = call.parameters.text("type", TEXT_MAX)?;
     let source = call.parameters.text("source", TEXT_MAX)?;
-    call.parameters.refuse_unexpected(&["associated_object_type", "associated_object_id", "type", "source"])?;
     let object = object.as_deref().map(object_named).transpose()?;
     match (object, object_id) {
         (Some(object), Some(object_id)) => allow(call, token, user, &About { object, object_id })?,
@@ -118,7 +123,6 @@ fn find_own<'a>(call: &mut ApiCall<'a>) -> Result<&'a Rbit, ApiError> {
     let context = call.context;
     let (token, _) = call.authenticate()?;
     let rbit_id = call.parameters.required_id("rbit_id")?;
-    call.parameters.refuse_unexpected(&["rbit_id"])?;
     let rbit = context.state.rbit(rbit_id).filter(|rbit| is_visible(rbit, token));
     let rbit = rbit.ok_or_else(|| ApiError::invalid_parameter("invalid rbit_id parameter"))?;
     has_scope(token, rbit.object)?;

@@ -7,26 +7,17 @@ use serde_json::{Value, json};
 use super::{ApiCall, rbits};
 use crate::sandbox::hash::sha256;
 use crate::sandbox::parameters::Parameters;
-use crate::sandbox::protocol::{self, ApiError, NAME_MAX, SCOPES, SCOPES_CURRENT, TEXT_MAX};
+use crate::sandbox::protocol::{self, ApiError, NAME_MAX, PERMISSION_SSO, SCOPES, SCOPES_CURRENT, TEXT_MAX};
+use crate::sandbox::settings::Codes;
 use crate::sandbox::state::{App, Event, RbitObject, Token, TokenKind, User, UserState};
 use crate::sandbox::world::Context;
 
-/// Parameters (WePay API docs, user page; WePay.NET).
-const PARAMETERS: [&str; 13] = [
-    "client_id",
-    "client_secret",
-    "email",
-    "scope",
-    "first_name",
-    "last_name",
-    "original_ip",
-    "original_device",
-    "tos_acceptance_time",
-    "redirect_uri",
-    "callback_uri",
-    "type",
-    "rbits",
-];
+/// What must be there beside the app's id and secret (WePay API docs, user page; WePay.NET).
+pub(super) const REQUIRED: [&str; 7] =
+    ["email", "scope", "first_name", "last_name", "original_ip", "original_device", "tos_acceptance_time"];
+
+/// What may be there (same sources).
+pub(super) const OPTIONAL: [&str; 4] = ["redirect_uri", "callback_uri", "type", "rbits"];
 
 /// What was asked, checked.
 struct Asked {
@@ -36,6 +27,7 @@ struct Asked {
     last_name: String,
     redirect_uri: Option<String>,
     callback_uri: Option<String>,
+    is_single_sign_on: bool,
 }
 
 /// Makes a user, or finds the one with that address (since API version 2014-01-08 both succeed), and issues a temporary
@@ -44,19 +36,26 @@ pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
     let app = call.client()?;
     let asked = Asked::read(context, &call.parameters)?;
+    if asked.is_single_sign_on {
+        call.require_permission(PERMISSION_SSO, "type sso")?;
+    }
     let user_id = match context.state.user_by_email(&asked.email) {
         Some(user) => user.user_id,
         None => {
             let user = new_user(context, &asked);
             let user_id = user.user_id;
             call.events.push(Event::UserMade(user));
+            if asked.is_single_sign_on {
+                // Somebody who has a user at WePay signs in there (inferred).
+                call.events.push(Event::SingleSignOn { user_id, client_id: app.client_id });
+            }
             user_id
         }
     };
     call.facts.user_id = Some(user_id);
     let told = rbits::from_parameter(call, (user_id, app.client_id), RbitObject::User, user_id)?;
     if !told.is_empty() {
-        call.events.push(Event::RbitsMade(told));
+        call.events.push(Event::RbitsMade { rbits: told });
     }
     if context.settings.register_revokes {
         let sha256 = context.state.unrevoked(user_id, app.client_id);
@@ -79,12 +78,8 @@ pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 
 impl Asked {
     fn read(context: &Context<'_>, parameters: &Parameters) -> Result<Self, ApiError> {
-        let email = parameters.required_text("email", TEXT_MAX)?.trim().to_owned();
-        let is_address = email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-        if !is_address {
-            return Err(ApiError::invalid_parameter("invalid email"));
-        }
-        let scope = all_scopes(&parameters.required_text("scope", TEXT_MAX)?)?;
+        let email = parameters.email("email")?;
+        let scope = all_scopes(&context.settings.codes, &parameters.required_text("scope", TEXT_MAX)?)?;
         let first_name = parameters.required_text("first_name", NAME_MAX)?;
         let last_name = parameters.required_text("last_name", NAME_MAX)?;
         let original_ip = parameters.required_text("original_ip", TEXT_MAX)?;
@@ -96,25 +91,24 @@ impl Asked {
         parameters.required_id("tos_acceptance_time")?;
         let redirect_uri = parameters.uri("redirect_uri")?;
         let callback_uri = parameters.callback_uri(context.settings.lax_redirects)?;
-        match parameters.text("type", TEXT_MAX)?.as_deref() {
-            None => {}
-            Some("sso") => return Err(ApiError::not_enabled("type sso")),
+        let is_single_sign_on = match parameters.text("type", TEXT_MAX)?.as_deref() {
+            None => false,
+            Some("sso") => true,
             Some(_) => return Err(ApiError::invalid_parameter("type parameter must be sso")),
-        }
+        };
         parameters.array("rbits")?;
-        parameters.refuse_unexpected(&PARAMETERS)?;
-        Ok(Self { email, scope, first_name, last_name, redirect_uri, callback_uri })
+        Ok(Self { email, scope, first_name, last_name, redirect_uri, callback_uri, is_single_sign_on })
     }
 }
 
 /// The scopes of a comma list that must name all current ones, in any order; historic ones may stand beside them.
-fn all_scopes(list: &str) -> Result<Vec<String>, ApiError> {
+fn all_scopes(codes: &Codes, list: &str) -> Result<Vec<String>, ApiError> {
     let scopes: Vec<String> = list.split(',').map(|scope| scope.trim().to_owned()).collect();
     if let Some(unknown) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-        return Err(ApiError::invalid_scope(format!("there is no scope {unknown}")));
+        return Err(ApiError::invalid_scope(codes, format!("there is no scope {unknown}")));
     }
     match SCOPES.iter().take(SCOPES_CURRENT).find(|current| !scopes.iter().any(|scope| scope == *current)) {
-        Some(missing) => Err(ApiError::invalid_scope(format!("scope must contain {missing}"))),
+        Some(missing) => Err(ApiError::invalid_scope(codes, format!("scope must contain {missing}"))),
         None => Ok(scopes),
     }
 }

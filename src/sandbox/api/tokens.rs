@@ -8,20 +8,22 @@ use crate::sandbox::hash::sha256;
 use crate::sandbox::protocol::{self, ApiError, TEXT_MAX};
 use crate::sandbox::state::{Event, Token, TokenKind, UserState};
 
-/// Parameters (WePay API docs, oauth2 page). `state` and `grant_type` mean nothing, but shipped clients send them (PHP
-/// SDK; omniauth, meteor) and were answered.
-const PARAMETERS: [&str; 7] =
-    ["client_id", "client_secret", "code", "redirect_uri", "callback_uri", "state", "grant_type"];
+/// What must be there beside the app's id and secret (WePay API docs, oauth2 page).
+pub(super) const REQUIRED: [&str; 2] = ["code", "redirect_uri"];
+
+/// What may be there. `state` and `grant_type` mean nothing, but shipped clients send them (PHP SDK; omniauth, meteor) and
+/// were answered.
+pub(super) const OPTIONAL: [&str; 3] = ["callback_uri", "state", "grant_type"];
 
 /// Exchanges a code, and with that revokes every earlier token of the (user, app) (WePay API docs,
 /// oauth2 and access tokens pages).
 pub(super) fn exchange(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
+    let codes = &context.settings.codes;
     let app = call.client()?;
     let code_text = call.parameters.required_text("code", TEXT_MAX)?;
     let redirect_uri = call.parameters.required_text("redirect_uri", protocol::URI_MAX)?;
     let callback_uri = call.parameters.callback_uri(context.settings.lax_redirects)?;
-    call.parameters.refuse_unexpected(&PARAMETERS)?;
     let code = context.state.code(&sha256(&code_text)).ok_or_else(ApiError::invalid_code)?;
     if code.client_id != app.client_id {
         return Err(ApiError::foreign_code());
@@ -33,14 +35,14 @@ pub(super) fn exchange(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         if context.settings.reused_code_revokes {
             call.events.push(Event::TokensRevoked { sha256: earlier, at_us });
         }
-        return Err(ApiError::invalid_code());
+        return Err(ApiError::reused_code(codes));
     }
     let issued_at = Timestamp::from_micros(code.issued_at_us);
     if context.now.since(issued_at) >= context.scaled(protocol::CODE_LIFE) {
         return Err(ApiError::expired_code());
     }
     if code.redirect_uri != redirect_uri {
-        return Err(ApiError::invalid_parameter("redirect_uri does not match the one the code was issued for"));
+        return Err(ApiError::redirect_mismatch(codes));
     }
     if context.state.user(code.user_id).is_none_or(|user| user.state != UserState::Registered) {
         return Err(ApiError::invalid_code());

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{ApiCall, rbits};
-use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_VIEW_USER, TEXT_MAX};
+use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX, VERSION_RBIT_IDS};
 use crate::sandbox::state::{Event, Mail, RbitObject, TokenKind, User};
 
 /// Subject, text and button of a confirmation mail that the app does not word itself; our own.
@@ -13,24 +13,23 @@ const BUTTON_TEXT: &str = "Confirm";
 
 /// The user whose token this is.
 pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let context = call.context;
-    let (token, user) = call.authorize(SCOPE_VIEW_USER)?;
-    call.parameters.refuse_unexpected(&[])?;
-    Ok(object(user, context.state.callback(user.user_id, token.client_id)))
+    let (token, user) = call.authenticate()?;
+    Ok(object(call, user, call.context.state.callback(user.user_id, token.client_id), &[]))
 }
 
 /// Changes where notices about the user go, and takes rbits about the user.
 pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
-    let (token, user) = call.authorize(SCOPE_VIEW_USER)?;
+    let (token, user) = call.authenticate()?;
     let wanted = call.parameters.callback_uri(context.settings.lax_redirects)?;
-    call.parameters.refuse_unexpected(&["callback_uri", "rbits"])?;
     let (user_id, client_id) = (user.user_id, token.client_id);
     let told = rbits::from_parameter(call, (user_id, client_id), RbitObject::User, user_id)?;
+    let told_ids: Vec<u64> = told.iter().map(|rbit| rbit.rbit_id).collect();
     if !told.is_empty() {
-        call.events.push(Event::RbitsMade(told));
+        call.events.push(Event::RbitsMade { rbits: told });
     }
-    let body = object(user, wanted.as_ref().or_else(|| context.state.callback(user_id, client_id)));
+    let callback_uri = wanted.as_ref().or_else(|| context.state.callback(user_id, client_id));
+    let body = object(call, user, callback_uri, &told_ids);
     if let Some(callback_uri) = wanted {
         call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });
     }
@@ -44,10 +43,6 @@ pub(super) fn send_confirmation(call: &mut ApiCall<'_>) -> Result<Value, ApiErro
     let message = call.parameters.text("email_message", LONG_TEXT_MAX)?;
     let subject = call.parameters.text("email_subject", TEXT_MAX)?;
     let button_text = call.parameters.text("email_button_text", TEXT_MAX)?;
-    // The old name knows the message alone (WePay API docs before the renaming).
-    let known = ["email_message", "email_subject", "email_button_text"];
-    let known = if call.name.ends_with("resend_confirmation") { known.get(..1) } else { known.get(..) };
-    call.parameters.refuse_unexpected(known.unwrap_or_default())?;
     if token.kind == TokenKind::Permanent {
         return Err(ApiError::already_approved());
     }
@@ -62,20 +57,28 @@ pub(super) fn send_confirmation(call: &mut ApiCall<'_>) -> Result<Value, ApiErro
         button_text: button_text.unwrap_or_else(|| BUTTON_TEXT.to_owned()),
         sent_at_us: context.now.as_micros(),
     }));
-    Ok(object(user, context.state.callback(user.user_id, token.client_id)))
+    Ok(object(call, user, context.state.callback(user.user_id, token.client_id), &[]))
 }
 
-fn object(user: &User, callback_uri: Option<&String>) -> Value {
+/// The user as every one of these calls answers it, with the rbits that this call itself brings (WePay API docs, user page;
+/// `user_name`: official Java SDK, WePay.NET).
+pub(super) fn object(call: &ApiCall<'_>, user: &User, callback_uri: Option<&String>, told: &[u64]) -> Value {
     let mut body = Map::new();
-    body.insert("user_id".to_owned(), json!(user.user_id));
-    body.insert("first_name".to_owned(), json!(user.first_name));
-    body.insert("last_name".to_owned(), json!(user.last_name));
-    body.insert("user_name".to_owned(), json!(format!("{} {}", user.first_name, user.last_name).trim()));
-    body.insert("email".to_owned(), json!(user.email));
-    body.insert("state".to_owned(), json!(user.state.as_str()));
+    let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
+    put("user_id", json!(user.user_id));
+    put("first_name", json!(user.first_name));
+    put("last_name", json!(user.last_name));
+    put("user_name", json!(format!("{} {}", user.first_name, user.last_name).trim()));
+    put("email", json!(user.email));
+    put("state", json!(user.state.as_str()));
     // Left out when unset (recorded on stage).
     if let Some(uri) = callback_uri {
-        body.insert("callback_uri".to_owned(), json!(uri));
+        put("callback_uri", json!(uri));
+    }
+    if call.version() >= VERSION_RBIT_IDS {
+        let client_id = call.app.map_or(0, |app| app.client_id);
+        let kept = call.context.state.rbit_ids(RbitObject::User, user.user_id, client_id);
+        put("rbit_ids", kept.chain(told.iter().copied()).collect());
     }
     Value::Object(body)
 }

@@ -55,10 +55,12 @@ impl Snapshots {
     }
 }
 
-/// The state as a document.
-pub(super) fn take(core: &Core) -> Value {
+/// The state as the text of a document.
+pub(super) fn take(core: &Core) -> Result<String, Refusal> {
     let state = core.lock().state.history();
-    json!(Document { format: FORMAT, environment: core.environment, taken_at: core.clock.now().to_rfc3339(), state })
+    let taken_at = core.clock.now().to_rfc3339();
+    let document = Document { format: FORMAT, environment: core.environment, taken_at, state };
+    serde_json::to_string(&document).map_err(|error| (500, format!("the snapshot cannot be written: {error}")))
 }
 
 /// Puts a document's state in the place of the one that is there, when it is whole.
@@ -153,7 +155,7 @@ fn check(events: &[Event]) -> Result<(), String> {
             Event::AccountMade(account) => {
                 has_user(account.owner_user_id).and_then(|()| has_app(account.client_id))?;
             }
-            Event::RbitsMade(rbits) => {
+            Event::RbitsMade { rbits } => {
                 for rbit in rbits {
                     has_user(rbit.user_id).and_then(|()| has_app(rbit.client_id))?;
                 }

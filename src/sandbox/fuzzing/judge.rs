@@ -23,61 +23,79 @@ const CLASSES: [&str; 6] =
 /// Keys of an error; the first three alone before API version 2018-08-29.
 const ERROR_KEYS: [&str; 5] = ["error", "error_code", "error_description", "details", "documentation_url"];
 
+/// What the control API was told before, as far as other answers follow from it.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// A fault may be due: anything may come, or nothing.
+    fault: bool,
+    /// Errors may have other statuses.
+    statuses: bool,
+    /// A refusal may come with a change: the clock has moved, or a code that is used again revokes.
+    changes: bool,
+    /// Apps may live on other domains.
+    domains: bool,
+}
+
 /// Follows the requests of an input.
 pub(super) struct Judge {
     /// What the provider knew after the last answer.
-    known: Option<Value>,
-    /// A fault, a setting or the clock was touched: statuses may be any, and a refusal may come with a change.
-    is_meddled: bool,
+    known: Value,
+    told: Told,
 }
 
 impl Judge {
     /// Looks at the world as it is before the first request.
-    pub(super) fn new(stage: &Stage) -> Self {
-        Self { known: stage.known().ok(), is_meddled: false }
+    pub(super) fn new(stage: &Stage) -> Result<Self, Broken> {
+        Ok(Self { known: stage.known()?, told: Told::default() })
     }
 
     /// Takes in an answer; none is a connection that was dropped.
     pub(super) fn answered(&mut self, stage: &Stage, asked: &Asked, answer: Option<&Answer>) -> Result<(), Broken> {
-        self.is_meddled |= asked.is_control() && asked.method != "GET";
-        let Some(answer) = answer else {
-            return if self.is_meddled { Ok(()) } else { Err(broken(asked, None, "the connection was dropped")) };
+        self.told.hear(asked);
+        let known = stage.known()?;
+        let has_changed = std::mem::replace(&mut self.known, known) != self.known;
+        let judged = match answer {
+            Some(answer) if asked.is_control() => control(answer),
+            _ if self.told.fault => Ok(()),
+            None => Err("the connection was dropped".to_owned()),
+            Some(answer) if answer.media().starts_with("text/html") => page(asked, answer, self.told),
+            Some(answer) => call(asked, answer, self.told, has_changed),
         };
-        let judged = if asked.is_control() {
-            control(answer)
-        } else if answer.media().starts_with("text/html") {
-            page(answer, self.is_meddled)
-        } else {
-            self.call(stage, asked, answer)
-        };
-        self.known = stage.known().ok();
-        judged.map_err(|problem| broken(asked, Some(answer), &problem))
+        judged.map_err(|problem| broken(asked, answer, &problem))
     }
+}
 
-    fn call(&self, stage: &Stage, asked: &Asked, answer: &Answer) -> Result<(), String> {
-        if self.is_meddled && json(answer).is_err() {
-            return Ok(());
+impl Told {
+    /// Takes in a request to the control API.
+    fn hear(&mut self, asked: &Asked) {
+        if !asked.is_control() || asked.method == "GET" {
+            return;
         }
-        let body = json(answer)?;
-        if !self.is_meddled && !API_STATUSES.contains(&answer.status) {
-            return Err("the status is not one of the API's".to_owned());
-        }
-        if answer.media() != "application/json" {
-            return Err("JSON is called something else".to_owned());
-        }
-        if answer.status == 200 {
-            return if body.get("error_code").is_some() {
-                Err("success with an error code".to_owned())
-            } else {
-                Ok(())
-            };
-        }
-        envelope(body.as_object().ok_or("an error is an object")?)?;
-        if asked.is_api() && !self.is_meddled && self.known != stage.known().ok() {
-            return Err("a refused call changed something".to_owned());
-        }
-        Ok(())
+        let path = asked.target.path();
+        self.fault |= path.starts_with("/control/faults");
+        self.statuses |= path.starts_with("/control/settings");
+        self.changes |= !path.starts_with("/control/users");
+        self.domains |=
+            ["/control/settings", "/control/apps", "/control/snapshot"].iter().any(|of| path.starts_with(of));
     }
+}
+
+fn call(asked: &Asked, answer: &Answer, told: Told, has_changed: bool) -> Result<(), String> {
+    let body = json(answer)?;
+    if !told.statuses && !API_STATUSES.contains(&answer.status) {
+        return Err("the status is not one of the API's".to_owned());
+    }
+    if answer.media() != "application/json" {
+        return Err("JSON is called something else".to_owned());
+    }
+    if answer.status == 200 {
+        return if body.get("error_code").is_some() { Err("success with an error code".to_owned()) } else { Ok(()) };
+    }
+    envelope(body.as_object().ok_or("an error is an object")?)?;
+    if asked.is_api() && !told.changes && has_changed {
+        return Err("a refused call changed something".to_owned());
+    }
+    Ok(())
 }
 
 fn broken(asked: &Asked, answer: Option<&Answer>, problem: &str) -> Broken {
@@ -112,17 +130,15 @@ fn control(answer: &Answer) -> Result<(), String> {
     Ok(())
 }
 
-fn page(answer: &Answer, is_meddled: bool) -> Result<(), String> {
-    if !is_meddled && !PAGE_STATUSES.contains(&answer.status) {
+fn page(asked: &Asked, answer: &Answer, told: Told) -> Result<(), String> {
+    if !PAGE_STATUSES.contains(&answer.status) {
         return Err("the status is not one of a page".to_owned());
     }
     let text = std::str::from_utf8(&answer.body).map_err(|_| "a page is UTF-8")?;
     if let Some(location) = answer.location() {
-        return if is_ours(location) { Ok(()) } else { Err(format!("it leads to {location}")) };
-    }
-    // A scripted fault may cut a page in the middle.
-    if is_meddled {
-        return Ok(());
+        // Where a confirmation leads is what the registration said: any address.
+        let is_free = told.domains || asked.target.path().starts_with("/v2/user/confirm");
+        return if is_free || is_ours(location) { Ok(()) } else { Err(format!("it leads to {location}")) };
     }
     if !text.to_lowercase().contains("sandbox") {
         return Err("a page does not say what it is".to_owned());

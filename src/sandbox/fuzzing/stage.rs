@@ -11,9 +11,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Broken, contains, split};
+use super::{Broken, split};
 use crate::domain::ambient::{AdjustableClock, Entropy, Timestamp};
 use crate::sandbox::environment::Environment;
+use crate::sandbox::faults::call_name;
 use crate::sandbox::hash::{Password, sha256};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::notices::Desk;
@@ -21,7 +22,7 @@ use crate::sandbox::protocol::{PERMISSIONS, SCOPES, SCOPES_CURRENT};
 use crate::sandbox::settings::{Settings, Throttle};
 use crate::sandbox::state::{App, Code, Event, State, Token, TokenKind, User, UserState};
 use crate::sandbox::world::{Core, World};
-use crate::sandbox::{fresh_app, server};
+use crate::sandbox::{fresh_app, pages, server};
 
 /// When it is on the stage, in seconds since 1970: a day of 2019, the provider's last year with API changes.
 const NOW_S: i64 = 1_560_000_000;
@@ -122,10 +123,10 @@ impl Asked {
         !(self.target.path().starts_with("/control/faults") && waits())
     }
 
-    /// Whether it is a call of the API, as far as its path says.
+    /// Whether it is a call of the API.
     pub(super) fn is_api(&self) -> bool {
         let path = self.target.path();
-        path.starts_with("/v2/") && !contains(path.as_bytes(), b"authorize") && !contains(path.as_bytes(), b"confirm")
+        path.starts_with("/v2/") && !pages::is_page(&call_name(path))
     }
 
     /// Whether it goes to the control API.
@@ -199,7 +200,7 @@ impl Stage {
     /// Sends a request the listener's way; none when the connection would have been dropped.
     pub(super) fn answer(&self, asked: &Asked) -> Result<Option<Answer>, Broken> {
         let work = async {
-            let response = server::handle(self.core.clone(), asked.request()).await.ok()?;
+            let response = server::answer::answer(self.core.clone(), false, asked.request()).await.ok()?;
             let (head, body) = response.into_parts();
             let body = to_bytes(body, ANSWER_MAX).await.ok()?.to_vec();
             Some(Answer { status: head.status.as_u16(), headers: head.headers, body })

@@ -62,7 +62,7 @@ impl<'a> Opened<'a> {
     fn read(visit: &Visit<'a>) -> Option<Self> {
         let state = visit.context.state;
         let mail_id: u64 = visit.query("mail")?.parse().ok()?;
-        let mail = state.mails().iter().find(|mail| mail.mail_id == mail_id)?;
+        let mail = state.mail(mail_id)?;
         let app = state.app(mail.client_id)?;
         if visit.query("key")? != key(app, mail) {
             return None;

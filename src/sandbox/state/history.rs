@@ -20,6 +20,7 @@ impl State {
             grants: _,
             callbacks,
             approvals: _,
+            single_sign_on,
             registrations,
             accounts,
             rbits,
@@ -28,6 +29,7 @@ impl State {
             mails,
             notices,
             calls: _,
+            environment: _,
             clock_offset_us: _,
         } = self;
         let mut events: Vec<Event> = Vec::new();
@@ -47,16 +49,18 @@ impl State {
             client_id: *client_id,
             callback_uri: callback_uri.clone(),
         }));
+        let signed_in = single_sign_on.iter().copied();
+        events.extend(signed_in.map(|(user_id, client_id)| Event::SingleSignOn { user_id, client_id }));
         events.extend(in_order(registrations.iter()).map(|((user_id, client_id), redirect_uri)| Event::Registered {
             user_id: *user_id,
             client_id: *client_id,
             redirect_uri: redirect_uri.clone(),
         }));
-        events.extend(accounts.values().cloned().map(|account| Event::AccountMade(Box::new(account))));
+        events.extend(accounts.iter().cloned().map(|account| Event::AccountMade(Box::new(account))));
         if !rbits.is_empty() {
-            events.push(Event::RbitsMade(rbits.values().cloned().collect()));
+            events.push(Event::RbitsMade { rbits: rbits.values().cloned().collect() });
         }
-        events.extend(mails.iter().cloned().map(Event::MailSent));
+        events.extend(mails.all().iter().cloned().map(Event::MailSent));
         events.extend(notices.history().map(Event::Notice));
         events
     }
@@ -83,7 +87,7 @@ impl State {
     /// Goes back to what a history leads to; calls and clock stay.
     pub(super) fn restore(&mut self, history: Vec<Event>) {
         let calls = std::mem::take(&mut self.calls);
-        *self = Self { calls, clock_offset_us: self.clock_offset_us, ..Self::default() };
+        *self = Self { calls, environment: self.environment, clock_offset_us: self.clock_offset_us, ..Self::default() };
         for event in history {
             self.apply(event);
         }

@@ -1,4 +1,4 @@
-//! What the provider keeps: the records behind apps, people, codes, tokens, mails and calls.
+//! What the provider keeps: the records behind apps, people, codes, tokens and mails.
 
 use std::collections::BTreeSet;
 
@@ -51,6 +51,8 @@ pub(in crate::sandbox) struct App {
     pub(in crate::sandbox) client_id: u64,
     /// Ten lower-case hexadecimal digits.
     pub(in crate::sandbox) client_secret: String,
+    /// Its first secret, from which the owner's token and the keys of mails are derived: they outlive a change of the secret.
+    pub(in crate::sandbox) seed: String,
     /// The user who registered the app.
     pub(in crate::sandbox) owner_user_id: u64,
     /// What the pages call it.
@@ -165,46 +167,4 @@ pub(in crate::sandbox) struct Mail {
     pub(in crate::sandbox) button_text: String,
     /// When, in microseconds since 1970.
     pub(in crate::sandbox) sent_at_us: i64,
-}
-
-/// One request to the API or to the authorize page.
-#[derive(Clone, Serialize, Deserialize)]
-pub(in crate::sandbox) struct Call {
-    /// 1, 2, 3 …
-    pub(in crate::sandbox) seq: u64,
-    /// RFC 3339, by the sandbox's clock.
-    pub(in crate::sandbox) at: String,
-    /// HTTP method.
-    pub(in crate::sandbox) method: String,
-    /// Path with `/v2`, without trailing slash.
-    pub(in crate::sandbox) path: String,
-    /// HTTP status of the answer; none when the connection was dropped.
-    pub(in crate::sandbox) status: Option<u16>,
-    /// `error_code` of the answer.
-    pub(in crate::sandbox) error_code: Option<u32>,
-    /// The user whose token or code it was, or who was signed in.
-    pub(in crate::sandbox) user_id: Option<u64>,
-    /// The app, when the request named one that is.
-    pub(in crate::sandbox) client_id: Option<String>,
-    /// At the authorize page: the scope list exactly as received.
-    pub(in crate::sandbox) scope: Option<String>,
-    /// At `/user/register`: beginning of the SHA-256 of the e-mail address asked for, in small letters.
-    #[serde(default)]
-    pub(in crate::sandbox) email_sha256: Option<String>,
-    /// At account calls: the account asked for, or made.
-    #[serde(default)]
-    pub(in crate::sandbox) account_id: Option<u64>,
-    /// At account calls: the app's own id of it, as asked for or as it is.
-    #[serde(default)]
-    pub(in crate::sandbox) reference_id: Option<String>,
-    /// Beginning of the SHA-256 of the token presented or issued.
-    pub(in crate::sandbox) token_sha256: Option<String>,
-    /// False when a fault dropped the answer.
-    pub(in crate::sandbox) answered: bool,
-    /// Kind of the fault that hit it.
-    #[serde(default)]
-    pub(in crate::sandbox) fault: Option<String>,
-    /// The API version asked for, when there is one of that name.
-    #[serde(default)]
-    pub(in crate::sandbox) version: Option<String>,
 }

@@ -155,6 +155,127 @@ async fn a_malformed_answer_is_cut_after_the_change() {
     assert_eq!(world.live(ada).await, [true]);
 }
 
+/// What comes back on a connection of its own, until it ends.
+async fn raw(world: &World, request: &str) -> String {
+    let mut stream = TcpStream::connect(world.sandbox.local_addr()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset instead of an end keeps what came before it.
+    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap());
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_cut_answer_promises_all_and_brings_half_after_the_change() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "cut"})).await;
+    let body = world.exchange_body(&code).to_string();
+    let request = format!("POST /v2/oauth2/token HTTP/1.1\r\nhost: s\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let answer = raw(&world, &request).await;
+    let (head, half) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let lengths =
+        head.lines().filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let lengths: Vec<usize> = lengths.collect();
+    assert_eq!(lengths.len(), 1);
+    assert_eq!(half.len(), lengths[0] / 2);
+    assert!(half.starts_with('{'));
+    assert_eq!(world.live(ada).await, [true]);
+    assert_eq!(world.calls("/oauth2/token").await[0]["fault"], "cut");
+    world.fault(json!({"path": "/user", "kind": "cut"})).await;
+    let token = world.token("ada@shop.example").await;
+    assert!(
+        world
+            .try_send(world.post("/user", &json!({})).header("authorization", format!("Bearer {token}")))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_dripping_answer_comes_whole_and_late_while_others_are_served() {
+    let world = World::start().await;
+    let owner = world.sandbox.app_owner_token().to_owned();
+    let whole = world.user(&owner).await;
+    world.fault(json!({"path": "/user", "kind": "drip", "delay_ms": 2})).await;
+    let sent_at = world.sandbox.core.clock.boot();
+    let (dripped, other) = tokio::join!(world.user(&owner), async {
+        fired(&world).await;
+        world.user(&owner).await
+    });
+    let took = world.sandbox.core.clock.boot() - sent_at;
+    assert_eq!((dripped.status, &dripped.text), (200, &whole.text));
+    assert_eq!(other.text, whole.text);
+    let shortest = Duration::from_millis(2) * u32::try_from(whole.text.len()).unwrap();
+    assert!(took >= shortest, "{took:?} for {} bytes", whole.text.len());
+    world.fault(json!({"path": "/user", "kind": "drip", "delay_ms": 1000})).await;
+    let slow = world.post("/user", &json!({})).timeout(Duration::from_millis(300));
+    let given_up = world.try_send(slow.header("authorization", format!("Bearer {owner}"))).await;
+    assert!(given_up.err().unwrap().is_timeout(), "a client's limit on the whole answer ends it");
+}
+
+#[tokio::test]
+async fn an_answer_may_lose_its_body_or_its_media_type_after_the_change() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "empty"})).await;
+    let empty = world.exchange(&code).await;
+    assert_eq!((empty.status, empty.text.as_str(), empty.media.as_str()), (200, "", "application/json"));
+    assert_eq!(world.live(ada).await, [true]);
+    let code = world.code("ada@shop.example").await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "wrong_media"})).await;
+    let wrong = world.exchange(&code).await;
+    assert_eq!((wrong.status, wrong.media.starts_with("text/html")), (200, true));
+    assert!(wrong.json()["access_token"].is_string());
+    assert_eq!(world.live(ada).await, [false, true]);
+}
+
+#[tokio::test]
+async fn a_burst_of_the_throttle_refuses_as_many_calls_as_it_says_and_changes_nothing() {
+    let (world, ada, code) = world_with_code().await;
+    world.fault(json!({"path": "/oauth2/token", "kind": "throttle", "times": 2})).await;
+    assert_eq!(world.exchange(&code).await.refusal(), (429, "throttle_exceeded".to_owned(), 1007));
+    world.control("POST", "/settings", json!({"http_status": {"1007": 503}})).await;
+    assert_eq!(world.exchange(&code).await.refusal(), (503, "throttle_exceeded".to_owned(), 1007));
+    assert!(world.live(ada).await.is_empty());
+    assert_eq!(world.exchange(&code).await.status, 200);
+    world.fault(json!({"path": "*", "kind": "throttle"})).await;
+    let page = world.send(world.client.get(world.authorize_url("view_user"))).await;
+    assert_eq!(page.status, 200, "pages are never throttled");
+    assert_eq!(world.user(world.sandbox.app_owner_token()).await.status, 503);
+}
+
+#[tokio::test]
+async fn revoke_before_kills_the_token_on_its_way_in() {
+    let (world, ada, _) = world_with_code().await;
+    let token = world.token("ada@shop.example").await;
+    world.fault(json!({"path": "/user", "kind": "revoke_before", "skip": 1})).await;
+    assert_eq!(world.user(&token).await.status, 200, "the first call passes");
+    assert_eq!(world.user(&token).await.refusal().2, 1011);
+    assert_eq!(world.live(ada).await, [false]);
+    world.fault(json!({"path": "/user", "kind": "revoke_before"})).await;
+    assert_eq!(world.user("STAGE_unknown").await.refusal().2, 1006, "there is nothing to revoke");
+}
+
+#[tokio::test]
+async fn a_fault_of_one_app_spares_the_calls_of_others() {
+    let world = World::start().await;
+    let mine = world.sandbox.endpoints().clone();
+    let other = world.control("POST", "/apps", Value::Null).await;
+    let client_id: u64 = mine.client_id.parse().unwrap();
+    world.fault(json!({"path": "*", "kind": "status", "status": 503, "client_id": client_id, "times": 3})).await;
+    let app = async |client_id: &str, client_secret: &str| {
+        let body = json!({"client_id": client_id, "client_secret": client_secret});
+        world.send(world.post("/app", &body)).await.status
+    };
+    let others = (other["client_id"].as_str().unwrap(), other["client_secret"].as_str().unwrap());
+    assert_eq!(app(others.0, others.1).await, 200);
+    assert_eq!(app(&mine.client_id, &mine.client_secret).await, 503);
+    assert_eq!(world.user(world.sandbox.app_owner_token()).await.status, 503, "a token is of an app, too");
+    let page = world.send(world.client.get(world.authorize_url("view_user"))).await;
+    assert_eq!(page.status, 503, "so is a page that names it");
+    assert_eq!(app(&mine.client_id, &mine.client_secret).await, 200);
+}
+
 #[tokio::test]
 async fn revoke_after_kills_the_token_just_issued_or_used() {
     let (world, _, code) = world_with_code().await;
@@ -205,8 +326,9 @@ async fn faults_can_be_taken_back_and_wrong_ones_are_refused() {
     assert_eq!(world.control("DELETE", "/faults", Value::Null).await["deleted"], 1);
     assert_eq!(world.exchange(&code).await.status, 200);
     let url = format!("{}/faults", world.sandbox.endpoints().control);
-    let wrong = r#"{"path": "/user", "kind": "explode"}"#;
-    assert_eq!(world.send(world.client.post(&url).body(wrong)).await.status, 400);
+    for wrong in [r#"{"path": "/user", "kind": "explode"}"#, r#"{"path": "/usr", "kind": "empty"}"#] {
+        assert_eq!(world.send(world.client.post(&url).body(wrong)).await.status, 400, "{wrong}");
+    }
 }
 
 #[tokio::test]

@@ -95,22 +95,6 @@ async fn registrations_mails_and_accounts_are_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_journal_from_before_there_were_accounts_gets_the_owners() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::with(options(Some(dir.path()))).await;
-    world.sandbox.stop().await;
-    let path = dir.path().join(FILE_NAME);
-    let journal = fs::read_to_string(&path).unwrap();
-    let without: Vec<&str> = journal.lines().filter(|line| !line.contains("account_made")).collect();
-    assert_eq!(journal.lines().count(), without.len() + 1);
-    fs::write(&path, without.join("\n") + "\n").unwrap();
-    let world = World::with(options(Some(dir.path()))).await;
-    let owner = world.sandbox.app_owner_token().to_owned();
-    let id = world.sandbox.app_owner_account_id();
-    assert_eq!(world.ok(&owner, "/account", json!({"account_id": id})).await["state"], "active");
-}
-
-#[tokio::test]
 async fn a_torn_last_line_costs_only_what_was_not_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::with(options(Some(dir.path()))).await;
@@ -142,6 +126,16 @@ async fn a_journal_broken_in_the_middle_or_in_use_is_refused() {
     bytes[10] ^= 1;
     fs::write(&path, bytes).unwrap();
     assert!(matches!(Sandbox::start(options(Some(dir.path()))).await, Err(Error::Journal(_))));
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_an_error_and_did_not_happen() {
+    let world = World::start().await;
+    let (_, token) = world.register("ada@shop.example").await;
+    world.sandbox.core.lock().journal.close();
+    let answer = world.call(&token, "/account/create", json!({"name": "A", "description": "B"})).await;
+    assert_eq!(answer.refusal(), (500, "processing_error".to_owned(), 1008));
+    assert!(world.accounts().await.is_empty());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use crate::domain::ambient::Timestamp;
 use crate::sandbox::pages::visit::Form;
 use crate::sandbox::protocol::TEXT_MAX;
-use crate::sandbox::state::Account;
+use crate::sandbox::state::{Account, AccountState, DisabledReason, KycState};
 
 /// Digits of an American routing number.
 const ROUTING_DIGITS: usize = 9;
@@ -27,11 +27,15 @@ pub(super) enum Need {
 impl Need {
     /// What this account waits for.
     pub(super) fn of(account: &Account) -> Vec<Self> {
-        use crate::sandbox::state::AccountState;
-        match account.state {
-            AccountState::ActionRequired | AccountState::Disabled => vec![Self::Identity, Self::Bank],
-            AccountState::Pending | AccountState::Active | AccountState::Deleted => Vec::new(),
-        }
+        let standing = &account.standing;
+        let is_mendable = match account.state {
+            AccountState::ActionRequired => true,
+            AccountState::Disabled => account.disabled_reason() == Some(DisabledReason::NoSettlementPath),
+            AccountState::Pending | AccountState::Active | AccountState::Deleted => false,
+        };
+        let identity = (standing.kyc != KycState::Verified).then_some(Self::Identity);
+        let bank = standing.bank.is_none().then_some(Self::Bank);
+        identity.into_iter().chain(bank).filter(|_| is_mendable).collect()
     }
 
     /// What the person is asked for.
@@ -65,6 +69,8 @@ pub(super) struct Field {
     pub(super) kind: &'static str,
     pub(super) autocomplete: &'static str,
     pub(super) is_number: bool,
+    /// Shares its line with another.
+    pub(super) is_half: bool,
     pub(super) value: String,
     pub(super) problem: &'static str,
 }
@@ -86,13 +92,14 @@ struct Rule {
     kind: &'static str,
     autocomplete: &'static str,
     is_number: bool,
+    is_half: bool,
     /// What is wrong with a value that is there; empty for nothing.
     check: fn(&str, Timestamp) -> &'static str,
 }
 
 impl Rule {
     const fn text(name: &'static str, label: &'static str, autocomplete: &'static str) -> Self {
-        Self { name, label, hint: "", kind: "text", autocomplete, is_number: false, check: |_, _| "" }
+        Self { name, label, hint: "", kind: "text", autocomplete, is_number: false, is_half: false, check: |_, _| "" }
     }
 
     const fn number(
@@ -101,7 +108,7 @@ impl Rule {
         hint: &'static str,
         check: fn(&str, Timestamp) -> &'static str,
     ) -> Self {
-        Self { name, label, hint, kind: "text", autocomplete: "off", is_number: true, check }
+        Self { name, label, hint, kind: "text", autocomplete: "off", is_number: true, is_half: false, check }
     }
 
     fn field(&self, now: Timestamp, form: Option<&Form>) -> Field {
@@ -112,9 +119,19 @@ impl Rule {
             Some(_) if value.chars().count() > TEXT_MAX => "That is too long.",
             Some(_) => (self.check)(&value, now),
         };
-        let Self { name, label, hint, kind, autocomplete, is_number, .. } = *self;
-        Field { name, label, hint, kind, autocomplete, is_number, value, problem }
+        let Self { name, label, hint, kind, autocomplete, is_number, is_half, .. } = *self;
+        Field { name, label, hint, kind, autocomplete, is_number, is_half, value, problem }
     }
+}
+
+/// Digits of an account number that its masked name shows (WePay API docs, account page: `WellsFargo XXXXX3102`).
+const SHOWN_DIGITS: usize = 4;
+
+/// A bank account as the account's look-up names it.
+pub(super) fn masked(bank_name: &str, account_number: &str) -> String {
+    let number = account_number.trim();
+    let hidden = number.chars().count().saturating_sub(SHOWN_DIGITS);
+    format!("{} XXXXX{}", bank_name.trim(), number.chars().skip(hidden).collect::<String>())
 }
 
 /// The fields for what an account needs; with a form, filled in and checked.
@@ -148,8 +165,8 @@ fn identity(kind: &str) -> (&'static str, Vec<Rule>) {
     let address = [
         Rule::text("address", "Street and number", "street-address"),
         Rule::text("city", "City", "address-level2"),
-        Rule::text("region", "State or region", "address-level1"),
-        Rule::text("postal_code", "Postal code", "postal-code"),
+        Rule { is_half: true, ..Rule::text("region", "State or region", "address-level1") },
+        Rule { is_half: true, ..Rule::text("postal_code", "Postal code", "postal-code") },
     ];
     (legend, [first, second].into_iter().chain(address).collect())
 }
@@ -208,7 +225,7 @@ fn routing_number(value: &str, _: Timestamp) -> &'static str {
     }
     let weighted = value.bytes().zip([3_u32, 7, 1].into_iter().cycle());
     let sum: u32 = weighted.map(|(digit, weight)| u32::from(digit.saturating_sub(b'0')) * weight).sum();
-    if sum % 10 == 0 && !ROUTING_INVENTED.contains(&value) {
+    if sum.is_multiple_of(10) && !ROUTING_INVENTED.contains(&value) {
         return "That could be a real bank's. Take 000000000.";
     }
     ""

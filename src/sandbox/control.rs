@@ -53,11 +53,12 @@ fn try_answer(core: &Core, request: &Request, path: &str) -> Result<(Media, Stri
         return Err((403, "the control API does not answer pages of a browser".to_owned()));
     }
     core.lock().settle(core.clock.now()).map_err(|error| internal(&error))?;
-    match (request.method.as_str(), path.trim_end_matches('/')) {
+    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    match (request.method.as_str(), segments.as_slice()) {
         // Large ones are written as text at once.
-        ("GET", "calls.jsonl") => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
-        ("GET", "snapshot") => snapshot::take(core).map(|document| (Media::Json, document)),
-        _ => dispatch(core, request, path).map(|body| (Media::Json, body.to_string())),
+        ("GET", ["calls.jsonl"]) => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
+        ("GET", ["snapshot"]) => snapshot::take(core).map(|document| (Media::Json, document)),
+        (method, segments) => dispatch(core, request, method, segments).map(|body| (Media::Json, body.to_string())),
     }
 }
 
@@ -66,9 +67,8 @@ fn is_from_page(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN)
 }
 
-fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal> {
-    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
-    match (request.method.as_str(), segments.as_slice()) {
+fn dispatch(core: &Core, request: &Request, method: &str, segments: &[&str]) -> Result<Value, Refusal> {
+    match (method, segments) {
         ("GET", ["calls"]) => calls::list(&core.lock(), &request.query),
         ("POST", ["clock"]) => advance(core, &read(request)?),
         ("GET", ["clock"]) => Ok(clock(core)),
@@ -98,7 +98,7 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("DELETE", ["settings"]) => Ok(state::reset_settings(core)),
         ("POST", ["snapshot"]) => snapshot::put_back(core, read(request)?),
         (_, ["snapshots", named @ ..]) => snapshot::named(core, &request.method, named),
-        _ => Err((404, format!("there is no {} /control/{path}", request.method))),
+        _ => Err((404, format!("there is no {method} /control/{}", segments.join("/")))),
     }
 }
 

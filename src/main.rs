@@ -109,6 +109,9 @@ enum LocalCommand {
         /// Begin with this setting of the control API (docs/sandbox.md); repeatable
         #[arg(long, value_name = "NAME=JSON", value_parser = parse_setting)]
         setting: Vec<(String, serde_json::Value)>,
+        /// An authority (PEM) that receivers of notices may have their certificates from; repeatable
+        #[arg(long, value_name = "FILE")]
+        notice_ca: Vec<PathBuf>,
     },
 }
 
@@ -259,9 +262,9 @@ async fn run_local(command: LocalCommand) -> ExitCode {
             show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
-        LocalCommand::Sandbox { listen, dir, time_scale, setting } => {
+        LocalCommand::Sandbox { listen, dir, time_scale, setting, notice_ca } => {
             let settings = setting.into_iter().collect();
-            sandbox(Options { settings, ..Options::alone(listen, dir, time_scale) }).await
+            sandbox(Options { settings, ..Options::alone(listen, dir, time_scale) }, &notice_ca).await
         }
     };
     match done {
@@ -315,8 +318,11 @@ async fn develop(dir: PathBuf) -> Result<(), Failure> {
 }
 
 #[cfg(feature = "sandbox")]
-async fn sandbox(options: Options) -> Result<(), Failure> {
+async fn sandbox(mut options: Options, notice_cas: &[PathBuf]) -> Result<(), Failure> {
     telemetry::init(telemetry::Format::Text, FILTER)?;
+    for file in notice_cas {
+        options.notice_roots.push(std::fs::read(file).map_err(|why| format!("{}: {why}", file.display()))?);
+    }
     let sandbox = Sandbox::start(options).await?;
     say(&format!("{}\n", serde_json::to_string(sandbox.endpoints())?))?;
     let mut signals = Signals::new()?;

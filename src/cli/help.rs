@@ -40,6 +40,7 @@ Examples:
   strongroom sandbox --listen 127.0.0.1:9000
   strongroom sandbox --dir sandbox-state --time-scale 60      a minute passes in a second
   strongroom sandbox --setting throttle='\"fixed\"' --setting throttle_calls=5
+  strongroom sandbox --notice-ca ca.pem       send notices to https receivers that ca.pem vouches for
 
 The line has api, ui, control, client_id and client_secret. What the sandbox covers, and where it
 departs from the provider, is in docs/sandbox.md.";

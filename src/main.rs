@@ -11,7 +11,7 @@ use strongroom::config::{Config, LogFormat, ProcessEnvironment};
 #[cfg(feature = "sandbox")]
 use strongroom::demo::{self, Site, SiteOptions};
 #[cfg(feature = "sandbox")]
-use strongroom::sandbox::{Options, Sandbox};
+use strongroom::sandbox::{Environment, Options, Sandbox, Throttle};
 use strongroom::{cli, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -103,9 +103,18 @@ enum LocalCommand {
         /// Keep state in this directory; without, it is gone at the end
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
+        /// Answer over TLS, with cert.pem and key.pem of this directory; made there when missing
+        #[arg(long, value_name = "DIR")]
+        tls_dir: Option<PathBuf>,
         /// Divide every duration by this
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         time_scale: u32,
+        /// Which of the provider's environments to play; a state directory keeps its own
+        #[arg(long, value_name = "NAME", default_value = "stage", value_parser = ["stage", "production"])]
+        environment: String,
+        /// How calls are limited, 30 in 10 seconds for each app
+        #[arg(long, value_name = "SHAPE", default_value = "sliding", value_parser = ["off", "sliding", "fixed"])]
+        throttle: String,
     },
 }
 
@@ -256,7 +265,15 @@ async fn run_local(command: LocalCommand) -> ExitCode {
             show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
-        LocalCommand::Sandbox { listen, dir, time_scale } => sandbox(listen, dir, time_scale).await,
+        LocalCommand::Sandbox { listen, dir, tls_dir, time_scale, environment, throttle } => {
+            let environment = if environment == "production" { Environment::Production } else { Environment::Stage };
+            let throttle = match throttle.as_str() {
+                "off" => Throttle::Off,
+                "fixed" => Throttle::Fixed,
+                _ => Throttle::Sliding,
+            };
+            sandbox(Options { tls_dir, environment, throttle, ..Options::alone(listen, dir, time_scale) }).await
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -301,9 +318,9 @@ async fn develop(dir: PathBuf) -> Result<(), Failure> {
 }
 
 #[cfg(feature = "sandbox")]
-async fn sandbox(listen: SocketAddr, dir: Option<PathBuf>, time_scale: u32) -> Result<(), Failure> {
+async fn sandbox(options: Options) -> Result<(), Failure> {
     telemetry::init(telemetry::Format::Text, FILTER)?;
-    let sandbox = Sandbox::start(Options::alone(listen, dir, time_scale)).await?;
+    let sandbox = Sandbox::start(options).await?;
     say(&format!("{}\n", serde_json::to_string(sandbox.endpoints())?))?;
     let mut signals = Signals::new()?;
     while let Told::Reload = signals.next().await {}

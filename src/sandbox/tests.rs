@@ -6,4 +6,7 @@ mod faulty;
 mod journey;
 mod registration;
 mod restart;
+mod server;
 mod support;
+mod throttle;
+mod tls;

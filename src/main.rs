@@ -11,7 +11,7 @@ use strongroom::config::{Config, LogFormat, ProcessEnvironment};
 #[cfg(feature = "sandbox")]
 use strongroom::demo::{self, Site, SiteOptions};
 #[cfg(feature = "sandbox")]
-use strongroom::sandbox::{Options, Sandbox};
+use strongroom::sandbox::{Environment, Options, Sandbox, Throttle};
 use strongroom::{cli, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -103,12 +103,21 @@ enum LocalCommand {
         /// Keep state in this directory; without, it is gone at the end
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
+        /// Answer over TLS, with cert.pem and key.pem of this directory; made there when missing
+        #[arg(long, value_name = "DIR")]
+        tls_dir: Option<PathBuf>,
         /// Divide every duration by this
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         time_scale: u32,
         /// Begin with this setting of the control API (docs/sandbox.md); repeatable
         #[arg(long, value_name = "NAME=JSON", value_parser = parse_setting)]
         setting: Vec<(String, serde_json::Value)>,
+        /// Which of the provider's environments to play; a state directory keeps its own
+        #[arg(long, value_name = "NAME", default_value = "stage", value_parser = ["stage", "production"])]
+        environment: String,
+        /// How calls are limited, 30 in 10 seconds for each app
+        #[arg(long, value_name = "SHAPE", default_value = "sliding", value_parser = ["off", "sliding", "fixed"])]
+        throttle: String,
     },
 }
 
@@ -259,9 +268,16 @@ async fn run_local(command: LocalCommand) -> ExitCode {
             show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
-        LocalCommand::Sandbox { listen, dir, time_scale, setting } => {
+        LocalCommand::Sandbox { listen, dir, tls_dir, time_scale, setting, environment, throttle } => {
             let settings = setting.into_iter().collect();
-            sandbox(Options { settings, ..Options::alone(listen, dir, time_scale) }).await
+            let environment = if environment == "production" { Environment::Production } else { Environment::Stage };
+            let throttle = match throttle.as_str() {
+                "off" => Throttle::Off,
+                "fixed" => Throttle::Fixed,
+                _ => Throttle::Sliding,
+            };
+            let alone = Options::alone(listen, dir, time_scale);
+            sandbox(Options { tls_dir, environment, throttle, settings, ..alone }).await
         }
     };
     match done {

@@ -247,11 +247,11 @@ pub(super) fn is_known(call: &str) -> bool {
 /// The API version asked for; an empty header counts as none (Ruby SDK, WePay.NET).
 pub(super) fn requested_version(request: &Request) -> Result<Option<&'static str>, ApiError> {
     let header = request.headers.get("api-version").and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
-    match protocol::VERSIONS.into_iter().find(|version| *version == header) {
-        None if header.is_empty() => Ok(None),
-        None => Err(ApiError::invalid_version()),
-        known => Ok(known),
+    if header.is_empty() {
+        return Ok(None);
     }
+    let known = protocol::VERSIONS.into_iter().find(|version| *version == header);
+    known.map(Some).ok_or_else(ApiError::invalid_version)
 }
 
 /// A known path below `/v2`, the pages' too: what the call log need not copy.

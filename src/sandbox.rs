@@ -16,6 +16,7 @@ mod faults;
 pub mod fuzzing;
 mod hash;
 mod journal;
+mod lifecycle;
 mod notices;
 mod pages;
 mod parameters;
@@ -44,7 +45,10 @@ use self::notices::{Delivery, Desk, Poster};
 use self::server::Server;
 use self::settings::Settings;
 pub use self::settings::Throttle;
-use self::state::{Account, AccountState, App, AppState, Details, Event, State, Token, TokenKind, User, UserState};
+use self::state::{
+    Account, AccountState, App, AppState, Bank, Details, Event, Frequency, Settlement, Standing, State, Token,
+    TokenKind, User, UserState,
+};
 use self::tls::TlsError;
 use self::world::{Core, World};
 use crate::domain::ambient::{AdjustableClock, Clock as _, Entropy, SystemEntropy, random};
@@ -322,6 +326,9 @@ fn first_events(options: &Options, state: &State) -> Vec<Event> {
 /// The owner's payment account: an active one, as an app that went through WePay's approval has it.
 fn first_account(options: &Options, state: &State, app: &App) -> Account {
     let (name, description) = ("Platform", "The platform's own account");
+    let bank = Bank::of(Settlement::Ach, "Sandbox Bank XXXXX0001", Frequency::Weekly, options.clock.now(), |day| {
+        day / options.time_scale.max(1)
+    });
     Account {
         account_id: state.next_account_id(),
         owner_user_id: app.owner_user_id,
@@ -337,6 +344,7 @@ fn first_account(options: &Options, state: &State, app: &App) -> Account {
             ..Details::default()
         },
         created_at_us: options.clock.now().as_micros(),
+        standing: Standing::complete(bank),
     }
 }
 

@@ -182,12 +182,14 @@ impl<'a> ApiCall<'a> {
         Ok(())
     }
 
-    /// 1010 unless the app is enabled for something; `what` names it in the text.
+    /// Whether the app that calls is enabled for something; names in `protocol::PERMISSIONS`.
+    pub(super) fn is_permitted(&self, permission: &str) -> bool {
+        self.app.is_some_and(|app| app.permissions.contains(permission))
+    }
+
+    /// 1010 unless it is; `what` names it in the text.
     pub(super) fn require_permission(&self, permission: &str, what: &str) -> Result<(), ApiError> {
-        match self.app {
-            Some(app) if app.permissions.contains(permission) => Ok(()),
-            _ => Err(ApiError::not_enabled(what)),
-        }
+        if self.is_permitted(permission) { Ok(()) } else { Err(ApiError::not_enabled(what)) }
     }
 
     /// A fresh access token: 64 lower-case hexadecimal digits behind the environment's name (WePay SDK samples).

@@ -3,6 +3,7 @@
 //! The link is derived from the app's first secret, so that it can be shown again after a restart though the journal keeps none.
 
 use super::hash::labelled;
+use super::lifecycle;
 use super::state::{Account, AccountState, App, Event, Mail, State, Token, TokenKind, User, UserState};
 use crate::domain::ambient::Timestamp;
 
@@ -55,5 +56,6 @@ fn temporary(state: &State, user_id: u64, client_id: u64, now: Timestamp) -> imp
 pub(super) fn accounts_opened(state: &State, user_id: u64, client_id: u64) -> impl Iterator<Item = Event> {
     let is_pending = move |account: &&Account| account.client_id == client_id && account.state == AccountState::Pending;
     let pending = state.accounts_of(user_id).filter(is_pending);
-    pending.map(|account| Event::AccountChanged { account_id: account.account_id, state: AccountState::ActionRequired })
+    pending
+        .map(|account| Event::AccountChanged { account_id: account.account_id, state: lifecycle::confirmed(account) })
 }

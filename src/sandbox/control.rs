@@ -41,20 +41,25 @@ struct Advance {
 
 /// Answers a request below `/control/`; `path` is what follows.
 pub(super) fn answer(core: &Core, request: &Request, path: &str) -> Reply {
-    let result = match (request.method.as_str(), path.trim_end_matches('/')) {
-        _ if is_from_page(&request.headers) => {
-            Err((403, "the control API does not answer pages of a browser".to_owned()))
-        }
-        // Large ones are written as text at once.
-        ("GET", "calls.jsonl") => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
-        ("GET", "snapshot") => snapshot::take(core).map(|document| (Media::Json, document)),
-        _ => dispatch(core, request, path).map(|body| (Media::Json, body.to_string())),
-    };
-    let (status, media, body) = match result {
+    let (status, media, body) = match try_answer(core, request, path) {
         Ok((media, body)) => (200, media, body),
         Err((status, text)) => (status, Media::Json, json!({ "error": text }).to_string()),
     };
     Reply { status, media, headers: Vec::new(), body }
+}
+
+fn try_answer(core: &Core, request: &Request, path: &str) -> Result<(Media, String), Refusal> {
+    if is_from_page(&request.headers) {
+        return Err((403, "the control API does not answer pages of a browser".to_owned()));
+    }
+    core.lock().settle(core.clock.now()).map_err(|error| internal(&error))?;
+    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    match (request.method.as_str(), segments.as_slice()) {
+        // Large ones are written as text at once.
+        ("GET", ["calls.jsonl"]) => calls::lines(&core.lock(), &request.query).map(|lines| (Media::JsonLines, lines)),
+        ("GET", ["snapshot"]) => snapshot::take(core).map(|document| (Media::Json, document)),
+        (method, segments) => dispatch(core, request, method, segments).map(|body| (Media::Json, body.to_string())),
+    }
 }
 
 /// A browser names the page that sends a request; no test client does. Without this any web page could move the clock.
@@ -62,9 +67,8 @@ fn is_from_page(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN)
 }
 
-fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal> {
-    let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
-    match (request.method.as_str(), segments.as_slice()) {
+fn dispatch(core: &Core, request: &Request, method: &str, segments: &[&str]) -> Result<Value, Refusal> {
+    match (method, segments) {
         ("GET", ["calls"]) => calls::list(&core.lock(), &request.query),
         ("POST", ["clock"]) => advance(core, &read(request)?),
         ("GET", ["clock"]) => Ok(clock(core)),
@@ -94,7 +98,7 @@ fn dispatch(core: &Core, request: &Request, path: &str) -> Result<Value, Refusal
         ("DELETE", ["settings"]) => Ok(state::reset_settings(core)),
         ("POST", ["snapshot"]) => snapshot::put_back(core, read(request)?),
         (_, ["snapshots", named @ ..]) => snapshot::named(core, &request.method, named),
-        _ => Err((404, format!("there is no {} /control/{path}", request.method))),
+        _ => Err((404, format!("there is no {method} /control/{}", segments.join("/")))),
     }
 }
 

@@ -25,12 +25,6 @@ const DELAY_MS_MAX: u64 = 600_000;
 /// whole answer.
 const DRIP_MS_MAX: u64 = 1_000;
 
-/// The `error_code` of a throttled call.
-const THROTTLED: u32 = 1007;
-
-/// HTTP status of a throttled call unless the settings say otherwise: the one made for it; WePay's is not known.
-const THROTTLED_STATUS: u16 = 429;
-
 /// Most faults at a time: each request looks through all of them.
 const FAULTS_MAX: usize = 1_000;
 
@@ -328,8 +322,9 @@ fn check(plan: &Plan) -> Result<(), String> {
 fn effect_of(plan: &Plan, settings: &Settings) -> Effect {
     let failure = match (plan.kind, plan.status, plan.error_code) {
         (Kind::Throttle, ..) => {
-            let status = settings.http_status.get(&THROTTLED).copied().unwrap_or(THROTTLED_STATUS);
-            Some(Failure::Api(ApiError::scripted(status, THROTTLED, None)))
+            let refusal = ApiError::throttled();
+            let status = settings.http_status.get(&refusal.code).copied().unwrap_or(refusal.status);
+            Some(Failure::Api(ApiError { status, ..refusal }))
         }
         (_, Some(status), Some(code)) => {
             Some(Failure::Api(ApiError::scripted(status, code, plan.error_description.clone())))

@@ -69,6 +69,19 @@ impl Parameters {
         }
     }
 
+    /// A parameter as it came.
+    pub(super) fn raw(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// The fields of an object that may be missing, to be read like parameters.
+    pub(super) fn nested(&self, name: &str) -> Result<Option<Self>, ApiError> {
+        Ok(match self.object(name)? {
+            Some(Value::Object(fields)) => Some(Self(fields)),
+            _ => None,
+        })
+    }
+
     /// 1003 for the first parameter that the call does not know.
     pub(super) fn refuse_unexpected(&self, known: &[&str]) -> Result<(), ApiError> {
         self.refuse_others(&[known])

@@ -22,7 +22,10 @@ use super::hash::Password;
 use super::notices::{Book, NoticeChange};
 use crate::domain::ambient::Timestamp;
 
-pub(super) use account::{Account, AccountState, Details};
+pub(super) use account::{
+    Account, AccountState, Bank, Cents, Change, Details, DisabledReason, Frequency, KycState, Review, Role, Settlement,
+    Standing, View, since,
+};
 pub(super) use call::{Call, CallPath, CallVersion, TokenMark};
 pub(super) use rbit::{Rbit, RbitObject, Said};
 pub(super) use records::{App, AppState, Code, Mail, Token, TokenKind, User, UserState};
@@ -81,6 +84,8 @@ pub(super) enum Event {
     AccountMade(Box<Account>),
     /// An account's state changed.
     AccountChanged { account_id: u64, state: AccountState },
+    /// Identity, bank, money or members of an account changed.
+    AccountStands { account_id: u64, change: Change },
     /// An app changed what it says of an account.
     AccountModified { account_id: u64, details: Box<Details> },
     /// An app told something about an object.
@@ -182,11 +187,12 @@ impl State {
                 self.callbacks.insert((user_id, client_id), callback_uri);
             }
             Event::AccountMade(account) => self.accounts.put(*account),
-            Event::AccountChanged { account_id, state } => {
-                self.accounts.change(account_id, |account| account.state = state);
+            Event::AccountChanged { account_id, state } => self.accounts.change(account_id, |it| it.enter(state)),
+            Event::AccountStands { account_id, change } => {
+                self.accounts.change(account_id, |it| it.standing.apply(change));
             }
             Event::AccountModified { account_id, details } => {
-                self.accounts.change(account_id, |account| account.update(*details));
+                self.accounts.change(account_id, |it| it.update(*details));
             }
             Event::RbitsMade { rbits } => self.keep_rbits(rbits),
             Event::RbitDeleted { rbit_id } => self.forget_rbit(rbit_id),
@@ -389,6 +395,16 @@ impl State {
     /// The accounts of a user that an app gave this `reference_id`, whichever app, in no order.
     pub(super) fn accounts_with_reference(&self, user_id: u64, reference_id: &str) -> impl Iterator<Item = &Account> {
         self.accounts.with_reference(user_id, reference_id)
+    }
+
+    /// When time does something to an account next.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.accounts.next_due()
+    }
+
+    /// The accounts to which time has something to do by now, in the order of their times.
+    pub(super) fn accounts_due(&self, now: Timestamp) -> impl Iterator<Item = &Account> {
+        self.accounts.due(now)
     }
 
     /// The id of the next account.

@@ -1,6 +1,8 @@
 //! The sandbox as its users see it: over real HTTP, with a browser of a few lines.
 
 mod accounts;
+mod accounts_by_call;
+mod accounts_shapes;
 mod apps;
 mod batch;
 mod calls;
@@ -10,6 +12,7 @@ mod corpus;
 mod faithfulness;
 mod faulty;
 mod journey;
+mod lifecycle;
 mod notices;
 mod pages;
 mod parsing;

@@ -11,6 +11,7 @@ use super::control::Snapshots;
 use super::environment::Environment;
 use super::faults::Faults;
 use super::journal::Journal;
+use super::lifecycle;
 use super::notices::Desk;
 use super::settings::Settings;
 use super::state::{Event, State};
@@ -115,6 +116,15 @@ impl World {
             throttle: Meter::default(),
             desk,
         }
+    }
+
+    /// Lets time do to the accounts what is due by now; nothing to look at when nothing is.
+    pub(super) fn settle(&mut self, now: Timestamp) -> io::Result<()> {
+        while self.state.next_due().is_some_and(|at| at <= now) {
+            let events = lifecycle::due(&self.state, now);
+            self.commit(events)?;
+        }
+        Ok(())
     }
 
     /// Journals the events, with the notices that they cause, as one step, then applies them. After an error nothing has happened.

@@ -1,49 +1,33 @@
 //! The account calls (WePay API docs, account page; lengths from WePay.NET).
 
+mod access;
+mod details;
+mod errors;
+pub(super) mod kyc;
+pub(super) mod membership;
 mod names;
+pub(super) mod settlement;
+pub(super) mod update;
 
 use serde_json::{Value, json};
 
+use self::access::Access;
 use super::{ApiCall, rbits};
-use crate::sandbox::parameters::Parameters;
+use crate::sandbox::lifecycle::{deleted, stands};
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
-use crate::sandbox::state::{Account, AccountState, Details, Event, TokenKind};
+use crate::sandbox::state::{
+    Account, AccountState, Change, Event, Rbit, RbitObject, Standing, Token, TokenKind, View, since,
+};
 use crate::sandbox::world::Context;
-
-/// What `/account/create` and `/account/modify` both take.
-const DETAILS: [&str; 11] = [
-    "name",
-    "description",
-    "reference_id",
-    "image_uri",
-    "gaq_domains",
-    "theme_object",
-    "callback_uri",
-    "country_options",
-    "fee_schedule_slot",
-    "support_contact_number",
-    "rbits",
-];
 
 /// Kinds of account; the first is the default (recorded on stage).
 const KINDS: [&str; 3] = ["personal", "business", "nonprofit"];
 
-/// Countries, each with its currency. All but the first must be enabled for an app (WePay best practices), which no app
-/// of the sandbox is.
-const COUNTRIES: [(&str, &str); 3] = [("US", "USD"), ("CA", "CAD"), ("GB", "GBP")];
-
-/// Digits of a merchant category code.
-const MCC_DIGITS: usize = 4;
-
-/// `/account`. A deleted account is answered with its state, so that a notice of its deletion can be understood (inferred).
+/// `/account`. A deleted account is answered with its state, so that a notice of its deletion can be understood; a member
+/// may look, too (both inferred).
 pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let context = call.context;
-    let (_, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
-    let account_id = call.parameters.required_id("account_id")?;
-    call.parameters.refuse_unexpected(&["account_id"])?;
-    let account = owned(context, account_id, user.user_id)?;
-    call.facts.reference_id.clone_from(&account.details.reference_id);
-    Ok(account.object())
+    let account = Access::of(call, &["account_id"])?.account;
+    Ok(account.object(&view(call, account)))
 }
 
 /// `/account/find`: accounts of the token's user, newest first unless told otherwise, without deleted ones. Without
@@ -59,11 +43,12 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
             "ASC" => true,
             _ => return Err(ApiError::invalid_parameter("sort_order parameter must be either ASC or DESC")),
         };
-    let number =
-        |name| call.parameters.integer(name).map(|number| number.and_then(|number| usize::try_from(number).ok()));
-    let start = number("start")?.unwrap_or(0);
-    let limit = number("limit")?.unwrap_or(usize::MAX);
-    call.parameters.refuse_unexpected(&["name", "reference_id", "sort_order", "start", "limit"])?;
+    let number = |number: Option<u64>| number.and_then(|number| usize::try_from(number).ok());
+    let start = number(call.parameters.integer("start")?).unwrap_or(0);
+    let limit = call.parameters.integer("limit")?.or(context.settings.find_limit.map(u64::from));
+    let limit = number(limit).unwrap_or(usize::MAX);
+    let paging = if call.version() >= since::PAGING { &["start", "limit"][..] } else { &[] };
+    call.parameters.refuse_unexpected(&[&["name", "reference_id", "sort_order"], paging].concat())?;
     let is_wanted = |account: &&Account| {
         account.state != AccountState::Deleted
             && (name.is_none() || name == account.details.name)
@@ -73,7 +58,7 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     if !is_ascending {
         found.reverse();
     }
-    Ok(found.into_iter().skip(start).take(limit).map(Account::object).collect())
+    Ok(found.into_iter().skip(start).take(limit).map(|account| account.object(&view(call, account))).collect())
 }
 
 /// `/account/create`. Works with a temporary token right after `/user/register`; the account is `pending` then, also that of a
@@ -81,23 +66,25 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+    names::check(call.parameters.raw("name"), call.version())?;
     call.parameters.required_text("name", TEXT_MAX)?;
     call.parameters.required_text("description", LONG_TEXT_MAX)?;
-    let details = details(context, &call.parameters)?;
+    let details = details::read(call)?;
     let kind = call.parameters.text("type", TEXT_MAX)?.unwrap_or_else(|| "personal".to_owned());
     if !KINDS.contains(&kind.as_str()) {
         return Err(ApiError::invalid_parameter("type parameter must be either personal, business, or nonprofit"));
     }
-    let mcc = call.parameters.text("mcc", TEXT_MAX)?;
-    if mcc.as_ref().is_some_and(|mcc| mcc.len() != MCC_DIGITS || !mcc.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err(ApiError::invalid_parameter("mcc parameter must be a four digit code"));
-    }
-    let (country, currency) = place(&call.parameters)?;
-    call.parameters.refuse_unexpected(&[&DETAILS[..], &["type", "mcc", "country", "currencies"]].concat())?;
-    refuse_taken(context, user.user_id, token.client_id, details.reference_id.as_ref(), None)?;
+    let mcc = details::mcc(&call.parameters)?;
+    let (country, currency) = details::place(call)?;
+    let fee_schedule = details::fee_schedule(call)?;
+    let account_id = context.state.next_account_id();
+    let told = told(call, token, account_id)?;
+    let own = ["type", "mcc", "country", "currencies"];
+    call.parameters.refuse_unexpected(&details::known(call.version(), &own))?;
+    refuse_taken(context, token, details.reference_id.as_ref(), None)?;
     let is_pending = token.kind == TokenKind::Temporary;
-    let account = Account {
-        account_id: context.state.next_account_id(),
+    let mut account = Account {
+        account_id,
         owner_user_id: user.user_id,
         client_id: token.client_id,
         state: if is_pending { AccountState::Pending } else { AccountState::ActionRequired },
@@ -107,98 +94,99 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         mcc,
         details,
         created_at_us: context.now.as_micros(),
+        standing: Standing::default(),
     };
-    call.facts.account_id = Some(account.account_id);
-    let body = account.object();
+    if let Some(change) = fee_schedule {
+        account.standing.apply(change);
+    }
+    call.facts.account_id = Some(account_id);
+    let body = account.created(&View { rbit_ids: ids(&told), ..view(call, &account) });
     call.events.push(Event::AccountMade(Box::new(account)));
+    keep(call, told);
     Ok(body)
 }
 
 /// `/account/modify`: what is not named stays.
 pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let context = call.context;
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
     let account_id = call.parameters.required_id("account_id")?;
-    let details = details(context, &call.parameters)?;
-    call.parameters.refuse_unexpected(&[&DETAILS[..], &["account_id"]].concat())?;
-    let account = owned(context, account_id, user.user_id)?;
-    if account.client_id != token.client_id {
-        return Err(ApiError::other_apps_account());
-    }
-    if account.state == AccountState::Deleted {
-        return Err(ApiError::deleted_account());
-    }
-    refuse_taken(context, user.user_id, token.client_id, details.reference_id.as_ref(), Some(account_id))?;
+    let details = details::read(call)?;
+    let fee_schedule = details::fee_schedule(call)?;
+    let told = told(call, token, account_id)?;
+    call.parameters.refuse_unexpected(&details::known(call.version(), &["account_id"]))?;
+    let account = Access::find(call, token, user, account_id)?.by_editor()?.account;
+    refuse_taken(call.context, token, details.reference_id.as_ref(), Some(account))?;
     let mut changed = account.clone();
     changed.update(details.clone());
     call.facts.reference_id.clone_from(&changed.details.reference_id);
     call.events.push(Event::AccountModified { account_id, details: Box::new(details) });
-    Ok(changed.object())
+    if let Some(change) = fee_schedule {
+        changed.standing.apply(change.clone());
+        call.events.push(stands(account_id, change));
+    }
+    let mut view = view(call, account);
+    view.rbit_ids.extend(ids(&told));
+    let body = changed.object(&view);
+    keep(call, told);
+    Ok(body)
 }
 
-/// An account of this user, whichever app made it.
-fn owned<'a>(context: &Context<'a>, account_id: u64, user_id: u64) -> Result<&'a Account, ApiError> {
-    let account = context.state.account(account_id).filter(|account| account.owner_user_id == user_id);
-    account.ok_or_else(ApiError::foreign_account)
+/// `/account/delete`, by the owner alone (inferred); for good.
+pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+    let reason = call.parameters.text("reason", TEXT_MAX);
+    let access = Access::of(call, &["account_id", "reason"])?;
+    let reason = reason?;
+    let account = access.by_owner()?.by_editor()?.account;
+    if !account.standing.is_empty() {
+        return Err(errors::not_empty());
+    }
+    call.events.extend(deleted(account, reason));
+    Ok(json!({ "account_id": account.account_id, "state": AccountState::Deleted.as_str() }))
 }
 
-/// What the parameters say of an account. `country_options` means nothing here.
-fn details(context: &Context<'_>, parameters: &Parameters) -> Result<Details, ApiError> {
-    let name = parameters.text("name", TEXT_MAX)?;
-    if let Some(name) = &name {
-        names::check(name)?;
-    }
-    parameters.object("country_options")?;
-    if let Some(rbits) = parameters.array("rbits")? {
-        rbits::check(&rbits)?;
-    }
-    if parameters.integer("fee_schedule_slot")?.is_some() {
-        return Err(ApiError::not_enabled("fee_schedule_slot"));
-    }
-    Ok(Details {
-        name,
-        description: parameters.text("description", LONG_TEXT_MAX)?,
-        reference_id: parameters.text("reference_id", TEXT_MAX)?,
-        image_uri: parameters.uri("image_uri")?,
-        gaq_domains: parameters.array("gaq_domains")?,
-        theme_object: parameters.object("theme_object")?,
-        callback_uri: parameters.callback_uri(context.settings.lax_redirects)?,
-        support_contact_number: parameters.object("support_contact_number")?,
-    })
+/// For whom an object of this account is made.
+fn view<'a>(call: &ApiCall<'a>, account: &Account) -> View<'a> {
+    let rbit_ids = call.context.state.rbit_ids(RbitObject::Account, account.account_id, account.client_id).collect();
+    View { version: call.version(), now: call.context.now, ui: call.context.ui, rbit_ids }
 }
 
-/// Country and currency; they must fit each other.
-fn place(parameters: &Parameters) -> Result<(String, String), ApiError> {
-    let country = parameters.text("country", TEXT_MAX)?.unwrap_or_else(|| "US".to_owned());
-    let Some((country, currency)) = COUNTRIES.iter().find(|(known, _)| *known == country) else {
-        return Err(ApiError::invalid_parameter("country parameter must be either US, CA, or GB"));
-    };
-    if parameters.array("currencies")?.is_some_and(|currencies| currencies != json!([currency])) {
-        return Err(ApiError::invalid_parameter(format!(
-            "currencies parameter must be [\"{currency}\"] for {country}"
-        )));
+/// What a call tells of the account.
+fn told(call: &ApiCall<'_>, token: &Token, account_id: u64) -> Result<Vec<Rbit>, ApiError> {
+    rbits::from_parameter(call, (token.user_id, token.client_id), RbitObject::Account, account_id)
+}
+
+fn ids(told: &[Rbit]) -> Vec<u64> {
+    told.iter().map(|rbit| rbit.rbit_id).collect()
+}
+
+fn keep(call: &mut ApiCall<'_>, told: Vec<Rbit>) {
+    if !told.is_empty() {
+        call.events.push(Event::RbitsMade { rbits: told });
     }
-    if *country != "US" {
-        return Err(ApiError::not_enabled(&format!("country {country}")));
-    }
-    Ok(((*country).to_owned(), (*currency).to_owned()))
 }
 
 /// A `reference_id` is unique per (app, user) among accounts that are not deleted (lookfirst's Java SDK; number and text
-/// inferred).
+/// inferred). `changed` is the account that shall have it.
 fn refuse_taken(
     context: &Context<'_>,
-    user_id: u64,
-    client_id: u64,
+    token: &Token,
     reference_id: Option<&String>,
-    but: Option<u64>,
+    changed: Option<&Account>,
 ) -> Result<(), ApiError> {
     let Some(reference_id) = reference_id else { return Ok(()) };
+    let owner = changed.map_or(token.user_id, |account| account.owner_user_id);
     let is_taken = |account: &Account| {
-        account.client_id == client_id && account.state != AccountState::Deleted && Some(account.account_id) != but
+        account.client_id == token.client_id
+            && account.state != AccountState::Deleted
+            && changed.is_none_or(|changed| changed.account_id != account.account_id)
     };
-    if context.state.accounts_with_reference(user_id, reference_id).any(is_taken) {
+    if context.state.accounts_with_reference(owner, reference_id).any(is_taken) {
         return Err(ApiError::duplicate_reference_id(&context.settings.codes));
     }
     Ok(())
+}
+
+/// A change of this account's standing.
+fn stand(call: &mut ApiCall<'_>, account: &Account, change: Change) {
+    call.events.push(stands(account.account_id, change));
 }

@@ -29,7 +29,8 @@ struct About {
 }
 
 /// Whether the value of an `rbits` parameter can be taken: an array of rbits.
-pub(super) fn check(rbits: &Value) -> Result<(), ApiError> {
+#[cfg(test)]
+fn check(rbits: &Value) -> Result<(), ApiError> {
     read_all("rbits", rbits, DEPTH_MAX).map(drop)
 }
 

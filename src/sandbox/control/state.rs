@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::accounts::described;
 use super::{Refusal, read};
 use crate::domain::ambient::{Clock as _, Timestamp};
 use crate::sandbox::hash::prefix;
-use crate::sandbox::state::{Account, RbitObject, Token, User, UserState};
+use crate::sandbox::state::{Token, User, UserState};
 use crate::sandbox::world::{Core, Request, World};
 
 /// Sets the settings that a request names: all of them or none.
@@ -28,7 +29,7 @@ pub(super) fn state(core: &Core) -> Value {
     let world = core.lock();
     let now = core.clock.now();
     let users: Vec<Value> = world.state.users().map(|user| described_user(&world, user, now)).collect();
-    let accounts: Vec<Value> = world.state.accounts().map(|account| described_account(&world, account)).collect();
+    let accounts: Vec<Value> = world.state.accounts().map(|account| described(&world.state, account)).collect();
     let used = world.state.codes().filter(|code| code.is_used).count();
     json!({
         "users": users,
@@ -61,22 +62,6 @@ fn described_user(world: &World, user: &User, now: Timestamp) -> Value {
         "last_name": user.last_name,
         "state": user.state,
         "tokens": tokens,
-    })
-}
-
-fn described_account(world: &World, account: &Account) -> Value {
-    let rbit_ids = world.state.rbit_ids(RbitObject::Account, account.account_id, account.client_id);
-    json!({
-        "account_id": account.account_id,
-        "owner_user_id": account.owner_user_id,
-        "client_id": account.client_id.to_string(),
-        "name": account.details.name,
-        "reference_id": account.details.reference_id,
-        "state": account.state,
-        "type": account.kind,
-        "callback_uri": account.details.callback_uri,
-        "created_at": account.created_at(),
-        "rbit_ids": rbit_ids.collect::<Vec<u64>>(),
     })
 }
 

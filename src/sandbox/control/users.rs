@@ -10,6 +10,7 @@ use super::{Refusal, internal, read};
 use crate::domain::ambient::{Clock as _, Timestamp};
 use crate::sandbox::confirmation;
 use crate::sandbox::hash::PREFIX_DIGITS;
+use crate::sandbox::lifecycle;
 use crate::sandbox::pages::new_user;
 use crate::sandbox::state::{Event, Mail, Token, TokenKind, UserState};
 use crate::sandbox::world::{Core, Request, World};
@@ -77,7 +78,11 @@ pub(super) fn change_user(core: &Core, id: &str, act: &str, for_app: &ForApp) ->
             let client_ids: BTreeSet<u64> = temporary.map(|token| token.client_id).collect();
             confirmation::events(&world.state, user, &Vec::from_iter(client_ids), now)
         }
-        _ => vec![Event::UserChanged { user_id, state: UserState::Deleted }],
+        _ => {
+            let mut events = vec![Event::UserChanged { user_id, state: UserState::Deleted }];
+            events.extend(lifecycle::user_deleted(&world.state, user_id));
+            events
+        }
     };
     world.commit(events).map_err(|error| internal(&error))?;
     let state = world.state.user(user_id).map(|user| user.state.as_str());

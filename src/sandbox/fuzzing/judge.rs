@@ -39,7 +39,7 @@ struct Told {
 /// Follows the requests of an input.
 pub(super) struct Judge {
     /// What the provider knew after the last answer.
-    known: Value,
+    known: String,
     told: Told,
 }
 

@@ -224,17 +224,10 @@ impl Stage {
         }
     }
 
-    /// All that the provider knows, without what every request adds.
-    pub(super) fn known(&self) -> Result<Value, Broken> {
-        let target = Uri::from_static("/control/state");
-        let answer = self.answer(&Asked::new(Method::GET, target))?;
-        let mut known = answer.and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
-        let known = known.as_mut().and_then(Value::as_object_mut);
-        let known = known.ok_or_else(|| Broken("/control/state is no object".to_owned()))?;
-        for counted in ["calls", "journal_position"] {
-            known.remove(counted);
-        }
-        Ok(Value::Object(known.clone()))
+    /// All that the provider knows, but for its log of calls.
+    pub(super) fn known(&self) -> Result<String, Broken> {
+        let history = self.core.lock().state.history();
+        serde_json::to_string(&history).map_err(|error| Broken(format!("the state cannot be written: {error}")))
     }
 }
 

@@ -12,9 +12,10 @@ use super::authorize::allowed_redirect;
 use super::sign_in::{Door, Person};
 use super::visit::{Form, Session, Visit};
 use super::{AppShown, Layout, Message, UNUSABLE};
+use crate::sandbox::lifecycle;
 use crate::sandbox::settings::Settings;
-use crate::sandbox::state::{Account, AccountState, App, Event, User};
-use crate::sandbox::world::Reply;
+use crate::sandbox::state::{Account, AccountState, App, Bank, Change, Event, Frequency, KycState, Settlement, User};
+use crate::sandbox::world::{Context, Reply};
 
 /// Beginning of the page's path; the account's id follows (recorded on stage, B-Sides/wepay-api).
 pub(super) const BELOW: &str = "/api/account_update/";
@@ -160,8 +161,8 @@ impl<'a> Asked<'a> {
     ) -> Reply {
         let groups = details::groups(account, needs, visit.context.now, form);
         let has_problem = groups.iter().any(Group::has_problem);
-        if form.is_some() && !has_problem {
-            visit.events.extend(changes(account));
+        if let Some(form) = form.filter(|_| !has_problem) {
+            visit.events.extend(changes(visit.context, account, needs, form));
             return match &self.redirect_uri {
                 Some(redirect_uri) => Reply::see_other(redirect_uri),
                 None => self.say(visit, user, 200, "Thank you", "Your payment account has all it needs now."),
@@ -193,9 +194,18 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Identity and bank account are there: the account is active.
-fn changes(account: &Account) -> Vec<Event> {
-    vec![Event::AccountChanged { account_id: account.account_id, state: AccountState::Active }]
+/// Identity and bank account are there, as far as they were asked for, and with them the account is active. Nobody looks at
+/// invented people: an identity is good as soon as it is given.
+fn changes(context: &Context<'_>, account: &Account, needs: &[Need], form: &Form) -> Vec<Event> {
+    let given = needs.iter().map(|need| match need {
+        Need::Identity => Change::Kyc { state: KycState::Verified },
+        Need::Bank => {
+            let name = details::masked(&form.field("bank_name"), &form.field("account_number"));
+            let scaled = |duration| context.scaled(duration);
+            Change::Bank { bank: Some(Bank::of(Settlement::Ach, &name, Frequency::Weekly, context.now, scaled)) }
+        }
+    });
+    lifecycle::after(account, given.collect())
 }
 
 /// Which pages may show this one within them: those of the app's domain, in lax mode those of this machine too. A domain that

@@ -12,6 +12,7 @@ use super::sign_in::{Door, Person};
 use super::visit::{Form, Session, Visit};
 use super::{AppShown, Layout, Message};
 use crate::domain::ambient::Timestamp;
+use crate::sandbox::lifecycle;
 use crate::sandbox::state::{Event, Token, TokenKind, User, UserState};
 use crate::sandbox::world::{Context, Reply};
 
@@ -167,6 +168,7 @@ fn close(visit: &mut Visit<'_>, user: &User, form: &Form) -> Reply {
     }
     visit.close_session();
     visit.events.push(Event::UserChanged { user_id: user.user_id, state: UserState::Deleted });
+    visit.events.extend(lifecycle::user_deleted(visit.context.state, user.user_id));
     let text = "Your WePay account is closed, and no application has access to it any more.";
     Reply::template(&Message { layout: visit.layout(), title: "Good-bye", text, ..Message::default() })
 }

@@ -128,6 +128,9 @@ fn decide(core: &Core, world: &mut World, request: &Request) -> Outcome {
 
 /// Decides, journals, applies; the answer as it will be sent.
 fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Effect>) -> Reply {
+    if let Err(error) = world.settle(core.clock.now()) {
+        return unwritten(&error);
+    }
     let first = effect.map(|effect| effect.before(&world.state, request, core.clock.now())).unwrap_or_default();
     if !first.is_empty()
         && let Err(error) = world.commit(first)

@@ -1,12 +1,19 @@
-//! A payment account as the provider keeps it, and the object its calls answer.
+//! A payment account as the provider keeps it.
+
+mod money;
+mod shape;
+mod standing;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::domain::ambient::Timestamp;
 
-/// Card networks of every account (the published answer of omnipay-wepay's tests, 2019).
-const CARD_TYPES: [&str; 6] = ["visa", "mastercard", "american_express", "discover", "jcb", "diners_club"];
+pub(in crate::sandbox) use money::Cents;
+pub(in crate::sandbox) use shape::{View, since};
+pub(in crate::sandbox) use standing::{
+    Bank, Change, DisabledReason, Frequency, KycState, Review, Role, Settlement, Standing,
+};
 
 /// State of an account (WePay API docs, account page).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -33,32 +40,6 @@ impl AccountState {
             Self::Active => "active",
             Self::Disabled => "disabled",
             Self::Deleted => "deleted",
-        }
-    }
-
-    /// What the owner must do: both for a fresh account (recorded on stage). None for a pending one is inferred: its
-    /// next step is the confirmation.
-    const fn action_reasons(self) -> &'static [&'static str] {
-        match self {
-            Self::ActionRequired => &["kyc", "bank_account"],
-            Self::Pending | Self::Active | Self::Disabled | Self::Deleted => &[],
-        }
-    }
-
-    /// Why it was disabled: what happens without identity and bank account (WePay.NET's catalogue).
-    const fn disabled_reasons(self) -> &'static [&'static str] {
-        match self {
-            Self::Disabled => &["no_settlement_path"],
-            Self::Pending | Self::ActionRequired | Self::Active | Self::Deleted => &[],
-        }
-    }
-
-    /// Whether payments come in and go out. A fresh account takes payments but pays nothing out (recorded on stage).
-    const fn payments(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Pending | Self::ActionRequired => ("ok", "paused"),
-            Self::Active => ("ok", "ok"),
-            Self::Disabled | Self::Deleted => ("paused", "paused"),
         }
     }
 }
@@ -131,6 +112,9 @@ pub(in crate::sandbox) struct Account {
     pub(in crate::sandbox) details: Details,
     /// When, in microseconds since 1970.
     pub(in crate::sandbox) created_at_us: i64,
+    /// Identity, bank, money and members.
+    #[serde(default)]
+    pub(in crate::sandbox) standing: Standing,
 }
 
 impl Account {
@@ -139,73 +123,59 @@ impl Account {
         self.details.update(newer);
     }
 
-    /// The object of the account calls, in the shape of API version 2018-03-21 (WePay API docs, account page; the
-    /// published answer of omnipay-wepay's tests). What the app did not set is left out, as on stage.
-    pub(in crate::sandbox) fn object(&self) -> Value {
-        let details = &self.details;
-        let mut object = Map::new();
-        let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
-        put("account_id", json!(self.account_id));
-        put("name", json!(details.name));
-        put("state", json!(self.state.as_str()));
-        put("description", json!(details.description));
-        put("owner_user_id", json!(self.owner_user_id));
-        put("type", json!(self.kind));
-        put("create_time", json!(self.created_at_us.div_euclid(1_000_000)));
-        put("disablement_time", Value::Null);
-        put("country", json!(self.country));
-        put("currencies", json!([self.currency]));
-        put("balances", json!([self.balance()]));
-        put("statuses", json!([self.status()]));
-        put("action_reasons", json!(self.state.action_reasons()));
-        put("disabled_reasons", json!(self.state.disabled_reasons()));
-        put("image_uri", json!(details.image_uri));
-        put("gaq_domains", details.gaq_domains.clone().unwrap_or_else(|| json!([])));
-        put("rbit_ids", json!([]));
-        put("supported_card_types", json!(CARD_TYPES));
-        put("support_contact_number", json!(details.support_contact_number));
-        let unset_is_absent = [
-            ("reference_id", details.reference_id.clone().map(Value::String)),
-            ("callback_uri", details.callback_uri.clone().map(Value::String)),
-            ("mcc", self.mcc.clone().map(Value::String)),
-            ("theme_object", details.theme_object.clone()),
-        ];
-        for (name, value) in unset_is_absent {
-            if let Some(value) = value {
-                put(name, value);
-            }
+    /// Takes over a new state. A deadline is for an account that waits for its owner alone: what left that state once
+    /// and fell back has none (inferred).
+    pub(in crate::sandbox) fn enter(&mut self, state: AccountState) {
+        self.state = state;
+        if !matches!(state, AccountState::Pending | AccountState::ActionRequired) {
+            (self.standing.blocks_at_us, self.standing.ends_at_us) = (None, None);
         }
-        Value::Object(object)
+        if state != AccountState::Disabled {
+            self.standing.disabled_reason = None;
+        }
+    }
+
+    /// When time itself does something to it: blocks payments to a pending account, deletes it, or disables one whose owner
+    /// did not act.
+    pub(in crate::sandbox) const fn due_at_us(&self) -> Option<i64> {
+        match (self.state, self.standing.is_blocked) {
+            (AccountState::Pending, false) => self.standing.blocks_at_us,
+            (AccountState::Pending, true) | (AccountState::ActionRequired, _) => self.standing.ends_at_us,
+            _ => None,
+        }
+    }
+
+    /// Whether payments may come in and go out. A fresh account takes payments but pays nothing out (recorded on stage).
+    pub(in crate::sandbox) const fn payments(&self) -> (bool, bool) {
+        match self.state {
+            AccountState::Pending => (!self.standing.is_blocked, false),
+            AccountState::ActionRequired => (true, false),
+            AccountState::Active => (true, true),
+            AccountState::Disabled | AccountState::Deleted => (false, false),
+        }
+    }
+
+    /// What the owner must do: both for a fresh account (recorded on stage), one less with each that is done. None for a
+    /// pending one is inferred: its next step is the confirmation. `document` in the place of `kyc` is inferred, too.
+    pub(in crate::sandbox) fn action_reasons(&self) -> impl Iterator<Item = &'static str> {
+        let is_asked = self.state == AccountState::ActionRequired;
+        let identity = match self.standing.kyc {
+            KycState::Verified => None,
+            KycState::RequireDocs => Some("document"),
+            KycState::Unsubmitted | KycState::Unverified | KycState::InReview => Some("kyc"),
+        };
+        let bank = if self.standing.bank.is_none() { Some("bank_account") } else { None };
+        identity.into_iter().chain(bank).filter(move |_| is_asked)
+    }
+
+    /// Why it was disabled; without a reason of its own what happens without identity and bank (WePay.NET's catalogue).
+    pub(in crate::sandbox) fn disabled_reason(&self) -> Option<DisabledReason> {
+        let is_disabled = self.state == AccountState::Disabled;
+        is_disabled.then(|| self.standing.disabled_reason.unwrap_or(DisabledReason::NoSettlementPath))
     }
 
     /// When it was made, as RFC 3339.
     pub(in crate::sandbox) fn created_at(&self) -> String {
         Timestamp::from_micros(self.created_at_us).to_rfc3339()
-    }
-
-    /// Always empty: the sandbox takes no payments.
-    fn balance(&self) -> Value {
-        json!({
-            "currency": self.currency,
-            "balance": 0,
-            "incoming_pending_amount": 0,
-            "outgoing_pending_amount": 0,
-            "reserved_amount": 0,
-            "disputed_amount": 0,
-            "withdrawal_period": null,
-            "withdrawal_next_time": null,
-            "withdrawal_bank_name": null,
-            "withdrawal_type": null,
-        })
-    }
-
-    fn status(&self) -> Value {
-        let (incoming, outgoing) = self.state.payments();
-        json!({
-            "currency": self.currency,
-            "incoming_payments_status": incoming,
-            "outgoing_payments_status": outgoing,
-            "account_review_status": "not_requested",
-        })
     }
 }

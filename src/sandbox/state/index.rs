@@ -1,14 +1,17 @@
 //! Accounts and mails with what finds them: no look-up walks through those of other people.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Account, Mail};
+use crate::domain::ambient::Timestamp;
 
 /// Every account.
 #[derive(Clone, Default)]
 pub(super) struct Accounts {
     by_id: BTreeMap<u64, Account>,
     by_owner: HashMap<u64, Owned>,
+    /// When time does something to an account, and to which.
+    by_due_time: BTreeSet<(i64, u64)>,
 }
 
 /// The accounts of one user.
@@ -25,6 +28,10 @@ impl Accounts {
     pub(super) fn put(&mut self, account: Account) {
         let id = account.account_id;
         self.forget_reference(id);
+        if let Some(at_us) = self.by_id.get(&id).and_then(Account::due_at_us) {
+            self.by_due_time.remove(&(at_us, id));
+        }
+        self.by_due_time.extend(account.due_at_us().map(|at_us| (at_us, id)));
         let owned = self.by_owner.entry(account.owner_user_id).or_default();
         if let Err(place) = owned.ids.binary_search(&id) {
             owned.ids.insert(place, id);
@@ -63,6 +70,17 @@ impl Accounts {
     pub(super) fn with_reference(&self, user_id: u64, reference_id: &str) -> impl Iterator<Item = &Account> {
         let ids = self.by_owner.get(&user_id).and_then(|owned| owned.by_reference.get(reference_id));
         ids.into_iter().flatten().filter_map(|id| self.by_id.get(id))
+    }
+
+    /// When time does something to an account next.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.by_due_time.first().map(|(at_us, _)| Timestamp::from_micros(*at_us))
+    }
+
+    /// The accounts to which time has something to do by now, in the order of their times.
+    pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = &Account> {
+        let due = self.by_due_time.range(..=(now.as_micros(), u64::MAX));
+        due.filter_map(|(_, account_id)| self.by_id.get(account_id))
     }
 
     /// The id of the newest account.
@@ -118,7 +136,7 @@ impl Mails {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::state::{AccountState, Details};
+    use crate::sandbox::state::{AccountState, Details, Standing};
 
     fn account(account_id: u64, owner_user_id: u64, reference_id: Option<&str>) -> Account {
         Account {
@@ -132,6 +150,7 @@ mod tests {
             mcc: None,
             details: Details { reference_id: reference_id.map(str::to_owned), ..Details::default() },
             created_at_us: 0,
+            standing: Standing::default(),
         }
     }
 

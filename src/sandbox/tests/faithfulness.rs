@@ -107,7 +107,7 @@ fn nothing_can_be_reached_that_the_document_does_not_name() {
     let tree = Tree::of_this_crate();
     let rows = rows(&tree.text(DOCUMENT).unwrap());
     let errors = surface::errors(&tree);
-    let (calls, routes) = (surface::calls(&tree), surface::routes(&tree));
+    let (calls, routes) = (surface::calls(), surface::routes(&tree));
     assert!(calls.len() > 10 && routes.len() > 15 && errors.len() > 20, "{calls:?} {routes:?} {errors:?}");
     let facts = |column| rows.iter().filter(|row| row.is(&FACTS)).flat_map(|row| row.spans(column)).collect::<Vec<_>>();
     assert_eq!(missing(&facts("fact"), &calls), Vec::<&String>::new(), "calls without a fact");
@@ -215,7 +215,7 @@ fn what_can_be_reached_is_found_in_the_code() {
     let tree = Tree::of_this_crate();
     let has = |found: &[String], wanted: &str| assert!(found.iter().any(|name| name == wanted), "{wanted}: {found:?}");
     for call in ["/account/create", "/oauth2/token", "/user", "/user/register"] {
-        has(&surface::calls(&tree), call);
+        has(&surface::calls(), call);
     }
     for route in ["GET /control/calls", "DELETE /control/faults", "POST /control/users/ID/confirm"] {
         has(&surface::routes(&tree), route);
@@ -224,10 +224,13 @@ fn what_can_be_reached_is_found_in_the_code() {
     has(&surface::settings(), "codes.reused_code");
     has(&surface::kinds(), "lose_before");
     has(&surface::errors(&tree), "protocol.rs::unknown_call");
-    let sample =
-        r#"match x { ("POST", ["a", id, act @ ("b" | "c")]) => 1, ("GET", ["d", _]) => 2, ("PUT", "e") => 3 }"#;
-    let wanted = ["POST /control/a/ID/b", "POST /control/a/ID/c", "GET /control/d/ID", "PUT /control/own/ID/e"];
-    assert_eq!(surface::routes_in(sample, "own"), wanted);
+    let sample = r#"match x { ("POST", ["a", id, act @ ("b" | "c")]) => 1, ("GET", ["d", _]) => 2 }"#;
+    let wanted = ["POST /control/a/ID/b", "POST /control/a/ID/c", "GET /control/d/ID"];
+    assert_eq!(surface::routes_in(sample, ""), wanted);
+    assert_eq!(surface::routes_in(r#"("GET", "f.jsonl") => 1"#, ""), ["GET /control/f.jsonl"]);
+    let sample = r#"match x { ("PUT", "e") => 3, ("GET", []) => 4, ("POST", [name, "restore"]) => 5 }"#;
+    let wanted = ["PUT /control/own/ID/e", "GET /control/own", "POST /control/own/ID/restore"];
+    assert_eq!(surface::routes_in(sample, "/own"), wanted);
     assert_eq!(surface::keys(&json!({"a": 1, "b": {"c": 2, "d": {}}})), ["a", "b.c", "b.d"]);
     assert_eq!(surface::keys(&Value::Null), Vec::<String>::new());
 }

@@ -294,6 +294,10 @@ async fn every_call_of_users_and_accounts_can_lose_its_answer_after_its_change()
     let (ada, token) = world.register("ada@shop.example").await;
     let account = world.ok(&token, "/account/create", json!({"name": "A", "description": "B"})).await;
     let id = account["account_id"].clone();
+    let rbit = json!({
+        "associated_object_type": "user", "associated_object_id": ada, "type": "email", "properties": {}, "receive_time": 1,
+        "source": "user",
+    });
     for (call, body) in [
         ("/user/register", world.register_body("eve@shop.example")),
         ("/user/send_confirmation", json!({})),
@@ -302,6 +306,8 @@ async fn every_call_of_users_and_accounts_can_lose_its_answer_after_its_change()
         ("/account", json!({ "account_id": id })),
         ("/account/find", json!({})),
         ("/account/modify", json!({"account_id": id, "name": "C"})),
+        ("/account/create", json!({"name": "Second", "description": "B"})),
+        ("/rbit/create", rbit),
     ] {
         world.fault(json!({"path": call, "kind": "lose_after"})).await;
         let request = world.post(call, &body).header("authorization", format!("Bearer {token}"));
@@ -310,6 +316,8 @@ async fn every_call_of_users_and_accounts_can_lose_its_answer_after_its_change()
         assert_eq!((&logged["answered"], &logged["error_code"]), (&json!(false), &Value::Null), "{call}");
     }
     assert_eq!(world.mails(ada).await.len(), 2);
+    assert_eq!(world.ok(&token, "/rbit/find", json!({})).await.as_array().unwrap().len(), 1);
+    assert_eq!(world.accounts().await.len(), 2);
     assert_eq!(world.user(&token).await.json()["callback_uri"], "http://127.0.0.1:9/n");
     assert_eq!(world.ok(&token, "/account", json!({"account_id": id})).await["name"], "C");
     let state = world.control("GET", "/state", Value::Null).await;

@@ -44,6 +44,9 @@ async fn an_rbit_is_created_looked_up_found_and_deleted() {
     ] {
         assert_eq!(world.ok(&token, "/rbit/find", filter.clone()).await, expected, "{filter}");
     }
+    world.control("POST", "/settings", json!({"find_limit": 1})).await;
+    assert_eq!(world.ok(&token, "/rbit/find", json!({})).await, json!([made]));
+    world.control("DELETE", "/settings", Value::Null).await;
     assert_eq!(world.accounts().await[0]["rbit_ids"], json!([made["rbit_id"]]));
     assert_eq!(world.ok(&token, "/rbit/delete", id.clone()).await["state"], "deleted");
     assert_eq!(world.call(&token, "/rbit", id.clone()).await.refusal().2, 1003);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::domain::ambient::{AdjustableClock, Clock as _, SystemClock, SystemEntropy};
+use crate::sandbox::state::Event;
 use crate::sandbox::{Environment, Options, Sandbox, Throttle};
 
 /// Longest wait for an answer: far above what a loaded machine needs, so that a hang fails instead of blocking.
@@ -170,6 +171,27 @@ impl World {
     /// A call with a token.
     pub(super) async fn call(&self, token: &str, call: &str, body: Value) -> Answer {
         self.send(self.post(call, &body).header("authorization", format!("Bearer {token}"))).await
+    }
+
+    /// A call with a token in an API version.
+    pub(super) async fn versioned(&self, token: &str, version: &str, call: &str, body: Value) -> Answer {
+        let request = self.post(call, &body).header("authorization", format!("Bearer {token}"));
+        self.send(request.header("api-version", version)).await
+    }
+
+    /// Sends something to an account by the control API; HTTP status and answer.
+    pub(super) async fn to_account(&self, id: &Value, act: &str, body: Value) -> (u16, Value) {
+        let url = format!("{}/accounts/{id}/{act}", self.sandbox.endpoints().control);
+        let answer = self.send(self.client.post(url).body(body.to_string())).await;
+        (answer.status, answer.json())
+    }
+
+    /// Enables the first app for these things alone.
+    pub(super) fn permit(&self, permissions: &[&str]) {
+        let mut world = self.sandbox.core.lock();
+        let mut app = world.state.first_app().unwrap().clone();
+        app.permissions = permissions.iter().map(|permission| (*permission).to_owned()).collect();
+        world.commit(vec![Event::AppChanged(Box::new(app))]).unwrap();
     }
 
     /// A call with a token that must succeed; its answer.

@@ -6,7 +6,7 @@
 use crate::domain::ambient::Timestamp;
 use crate::sandbox::pages::visit::Form;
 use crate::sandbox::protocol::TEXT_MAX;
-use crate::sandbox::state::Account;
+use crate::sandbox::state::{Account, AccountState, DisabledReason, KycState};
 
 /// Digits of an American routing number.
 const ROUTING_DIGITS: usize = 9;
@@ -27,11 +27,15 @@ pub(super) enum Need {
 impl Need {
     /// What this account waits for.
     pub(super) fn of(account: &Account) -> Vec<Self> {
-        use crate::sandbox::state::AccountState;
-        match account.state {
-            AccountState::ActionRequired | AccountState::Disabled => vec![Self::Identity, Self::Bank],
-            AccountState::Pending | AccountState::Active | AccountState::Deleted => Vec::new(),
-        }
+        let standing = &account.standing;
+        let is_mendable = match account.state {
+            AccountState::ActionRequired => true,
+            AccountState::Disabled => account.disabled_reason() == Some(DisabledReason::NoSettlementPath),
+            AccountState::Pending | AccountState::Active | AccountState::Deleted => false,
+        };
+        let identity = (standing.kyc != KycState::Verified).then_some(Self::Identity);
+        let bank = standing.bank.is_none().then_some(Self::Bank);
+        identity.into_iter().chain(bank).filter(|_| is_mendable).collect()
     }
 
     /// What the person is asked for.
@@ -118,6 +122,16 @@ impl Rule {
         let Self { name, label, hint, kind, autocomplete, is_number, is_half, .. } = *self;
         Field { name, label, hint, kind, autocomplete, is_number, is_half, value, problem }
     }
+}
+
+/// Digits of an account number that its masked name shows (WePay API docs, account page: `WellsFargo XXXXX3102`).
+const SHOWN_DIGITS: usize = 4;
+
+/// A bank account as the account's look-up names it.
+pub(super) fn masked(bank_name: &str, account_number: &str) -> String {
+    let number = account_number.trim();
+    let hidden = number.chars().count().saturating_sub(SHOWN_DIGITS);
+    format!("{} XXXXX{}", bank_name.trim(), number.chars().skip(hidden).collect::<String>())
 }
 
 /// The fields for what an account needs; with a form, filled in and checked.

@@ -3,19 +3,14 @@
 use serde_json::Value;
 
 use super::tree::Tree;
+use crate::sandbox::api;
 use crate::sandbox::faults::Kind;
 use crate::sandbox::settings::{Settings, Throttle};
 
 /// Every API call.
-pub(super) fn calls(tree: &Tree) -> Vec<String> {
-    let text = tree.text("src/sandbox/api.rs").unwrap();
-    let (_, table) = text.split_once("const CALLS").unwrap();
-    let (table, _) = table.split_once("\n];").unwrap();
-    let named = |line: &str| match line.trim().strip_prefix('(')?.split_once(',')? {
-        ("REGISTER", _) => Some("/user/register".to_owned()),
-        (name, _) => Some(name.trim_matches('"').to_owned()),
-    };
-    table.lines().filter_map(named).collect()
+pub(super) fn calls() -> Vec<String> {
+    let calls = api::describe();
+    calls.as_array().unwrap().iter().map(|call| call["call"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Every setting; those within one are joined by a point.
@@ -70,7 +65,7 @@ pub(super) fn routes(tree: &Tree) -> Vec<String> {
 }
 
 /// The routes that a text matches on: `("METHOD", [segments])` below a collection, or `("METHOD", "act")` for one of its
-/// objects.
+/// objects; without a collection, for a request of that name.
 pub(super) fn routes_in(text: &str, below: &str) -> Vec<String> {
     let mut routes = Vec::new();
     for method in ["GET", "POST", "DELETE", "PUT"] {
@@ -80,7 +75,8 @@ pub(super) fn routes_in(text: &str, below: &str) -> Vec<String> {
                 Some(pattern) => expanded(pattern.split_once("])").map_or("", |(pattern, _)| pattern)),
                 None => {
                     let act = rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-                    act.into_iter().map(|(act, _)| format!("/ID/{act}")).collect()
+                    let object = if below.is_empty() { "" } else { "/ID" };
+                    act.into_iter().map(|(act, _)| format!("{object}/{act}")).collect()
                 }
             };
             routes.extend(paths.into_iter().map(|path| (at, format!("{method} /control{below}{path}"))));

@@ -1,6 +1,6 @@
 //! Notices are state: what was queued, held, asked for or on the wire goes on after a restart.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::sandbox::journal::FILE_NAME;
 use crate::sandbox::tests::receiver::{Receiver, Say};
@@ -90,4 +90,23 @@ async fn a_notice_stands_in_the_same_step_of_the_journal_as_its_cause() {
     let journal = std::fs::read_to_string(dir.path().join(FILE_NAME)).unwrap();
     let steps: Vec<_> = journal.lines().filter(|line| line.contains("account_changed")).collect();
     assert!(steps.len() == 1 && steps[0].contains("\"queued\"") && !steps[0].contains("\"tried\""));
+}
+
+#[tokio::test]
+async fn held_notices_are_part_of_a_snapshot_and_are_sent_again_after_it_was_put_back() {
+    let (world, receiver) = (World::start().await, Receiver::start().await);
+    let token = world.register("ada@shop.example").await.1;
+    world.set(json!({"notices": "hold"})).await;
+    let account = world.account_with(&token, &receiver.uri("/")).await;
+    world.force_state(account, "active").await;
+    let held = world.notices("").await;
+    assert_eq!((held.len(), &held[0]["state"]), (1, &json!("held")));
+    world.control("POST", "/snapshots/held", Value::Null).await;
+    for times in 1..=2 {
+        world.control("POST", "/notices/release", json!({})).await;
+        receiver.wait_for(times).await;
+        assert_eq!(world.tried(held[0]["notice_id"].as_u64().unwrap(), 1).await["state"], "delivered");
+        world.control("POST", "/snapshots/held/restore", Value::Null).await;
+        assert_eq!(world.notices("").await, held);
+    }
 }

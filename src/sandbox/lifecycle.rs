@@ -1,0 +1,123 @@
+//! The life of an account: what payments, identity, a bank account and time make of it.
+//!
+//! Pure functions over the state that answer events. Time itself is asked by [`World::settle`](super::world::World::settle),
+//! before each request and when [`State::next_due`] has come. A temporary token that dies unconfirmed changes nothing of its
+//! user or the accounts (inferred).
+
+use std::time::Duration;
+
+use super::state::{Account, AccountState, Cents, Change, DisabledReason, Event, KycState, State};
+use super::world::Context;
+use crate::domain::ambient::Timestamp;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long after its first payment an unconfirmed account takes further ones: 14 days (change list of 2014-01-08;
+/// WePay.NET).
+const UNCONFIRMED_DAYS: u32 = 14;
+
+/// How long after its first payment an account may lack what is asked for: 30 days; then an unconfirmed one is deleted and
+/// refunded, another one disabled (WePay.NET).
+const LACKING_DAYS: u32 = 30;
+
+/// What an unconfirmed account takes in all: 100,000 (WePay.NET; in dollars there, in the account's currency here).
+const UNCONFIRMED_MAX: Cents = Cents(100_000 * 100);
+
+/// The text of 3004 (WePay's error catalogue).
+pub(super) const CANNOT_TRANSACT: &str = "this account can no longer transact";
+
+/// What time has done to accounts by now; one step each, so ask again until there is nothing.
+pub(super) fn due(state: &State, now: Timestamp) -> Vec<Event> {
+    state.accounts_due(now).flat_map(overdue).collect()
+}
+
+fn overdue(account: &Account) -> Vec<Event> {
+    let account_id = account.account_id;
+    match (account.state, account.standing.is_blocked) {
+        (AccountState::Pending, false) => vec![stands(account_id, Change::Blocked)],
+        (AccountState::Pending, true) => deleted(account, None),
+        _ => {
+            let reason = DisabledReason::NoSettlementPath;
+            let disabled = Event::AccountChanged { account_id, state: AccountState::Disabled };
+            vec![disabled, stands(account_id, Change::DisabledFor { reason })]
+        }
+    }
+}
+
+/// A payment to an account; `is_pending` when the money is on its way still.
+///
+/// # Errors
+/// The account takes no payments, or none so large: [`CANNOT_TRANSACT`].
+pub(super) fn paid(
+    context: &Context<'_>,
+    account: &Account,
+    amount: Cents,
+    is_pending: bool,
+) -> Result<Event, &'static str> {
+    let total = account.standing.received.plus(amount);
+    let is_too_much = account.state == AccountState::Pending && total > UNCONFIRMED_MAX;
+    if !account.payments().0 || is_too_much {
+        return Err(CANNOT_TRANSACT);
+    }
+    let after = |days| context.now.plus(context.scaled(DAY.saturating_mul(days))).as_micros();
+    let change = Change::Paid {
+        amount,
+        is_pending,
+        at_us: context.now.as_micros(),
+        blocks_at_us: after(UNCONFIRMED_DAYS),
+        ends_at_us: after(LACKING_DAYS),
+    };
+    Ok(stands(account.account_id, change))
+}
+
+/// These changes of identity or bank, and what they make of the account: `active` when nothing is left to do, also out of
+/// `disabled` for want of just that; `action_required` when an active one loses something (inferred).
+pub(super) fn after(account: &Account, changes: Vec<Change>) -> Vec<Event> {
+    let account_id = account.account_id;
+    let mut standing = account.standing.clone();
+    for change in &changes {
+        standing.apply(change.clone());
+    }
+    let loses = |change: &Change| match change {
+        Change::Kyc { state } => *state != KycState::Verified,
+        Change::Bank { bank } => bank.is_none(),
+        _ => false,
+    };
+    let is_mended = account.disabled_reason() == Some(DisabledReason::NoSettlementPath);
+    let state = match account.state {
+        AccountState::ActionRequired if standing.is_complete() => Some(AccountState::Active),
+        AccountState::Disabled if standing.is_complete() && is_mended => Some(AccountState::Active),
+        AccountState::Active if changes.iter().any(loses) => Some(AccountState::ActionRequired),
+        _ => None,
+    };
+    let mut events: Vec<Event> = changes.into_iter().map(|change| stands(account_id, change)).collect();
+    events.extend(state.map(|state| Event::AccountChanged { account_id, state }));
+    events
+}
+
+/// The state of a pending account once its owner confirmed (inferred).
+pub(super) fn confirmed(account: &Account) -> AccountState {
+    if account.standing.is_complete() { AccountState::Active } else { AccountState::ActionRequired }
+}
+
+/// The end of an account; money that is still there goes back to the payers.
+pub(super) fn deleted(account: &Account, reason: Option<String>) -> Vec<Event> {
+    let account_id = account.account_id;
+    let mut events = vec![Event::AccountChanged { account_id, state: AccountState::Deleted }];
+    if !account.standing.is_empty() {
+        events.push(stands(account_id, Change::Emptied { is_withdrawal: false }));
+    }
+    events.extend(reason.map(|reason| stands(account_id, Change::DeletedFor { reason })));
+    events
+}
+
+/// The accounts of a user who is deleted go with the user (inferred: nobody else could ever reach them).
+pub(super) fn user_deleted(state: &State, user_id: u64) -> Vec<Event> {
+    let accounts = state.accounts_of(user_id).filter(|account| account.state != AccountState::Deleted);
+    accounts.flat_map(|account| deleted(account, None)).collect()
+}
+
+/// One change of an account's standing.
+pub(super) const fn stands(account_id: u64, change: Change) -> Event {
+    Event::AccountStands { account_id, change }
+}

@@ -12,6 +12,7 @@ mod corpus;
 mod faithfulness;
 mod faulty;
 mod journey;
+mod naughty;
 mod lifecycle;
 mod notices;
 mod pages;

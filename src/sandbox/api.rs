@@ -1,5 +1,5 @@
 //! The API calls. Order of checks: route, throttle, required headers, version, body, authentication, whether the app may ask
-//! for the version, scope, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
+//! for the version, scope and permission, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
 
 mod accounts;
 mod app;
@@ -78,9 +78,14 @@ impl<'a> ApiCall<'a> {
             Proof::Token(None) => drop(self.authenticate()?),
             Proof::Token(Some(scope)) => drop(self.authorize(scope)?),
         }
+        if let Some((permission, what)) = entry.permission {
+            self.require_permission(permission, what)?;
+        }
         if let Some(takes) = entry.takes {
             let of_the_client = if entry.proof == Proof::Client { &["client_id", "client_secret"][..] } else { &[] };
-            self.parameters.refuse_others(&[of_the_client, takes.required, takes.optional])?;
+            let newer =
+                takes.since.filter(|(version, _)| self.version() >= *version).map_or(&[][..], |(_, names)| names);
+            self.parameters.refuse_others(&[of_the_client, takes.required, takes.optional, newer])?;
             self.parameters.require(takes.required)?;
         }
         Ok(())

@@ -57,13 +57,9 @@ impl Parameters {
         }
     }
 
-    /// 1004 for the first of these that is missing; an empty text counts as missing.
+    /// 1004 for the first of these that is not there. An empty text is there; whether it will do, each call says.
     pub(super) fn require(&self, names: &[&str]) -> Result<(), ApiError> {
-        let is_missing = |name: &str| match self.0.get(name) {
-            None | Some(Value::Null) => true,
-            Some(value) => value.as_str().is_some_and(str::is_empty),
-        };
-        match names.iter().find(|name| is_missing(name)) {
+        match names.iter().find(|name| self.0.get(**name).is_none_or(Value::is_null)) {
             Some(name) => Err(ApiError::required(name)),
             None => Ok(()),
         }
@@ -107,11 +103,10 @@ impl Parameters {
         Ok(Some(text))
     }
 
-    /// An e-mail address that must be there, without space around it; the text of the error is inferred.
+    /// An e-mail address that must be there; the text of the error is inferred.
     pub(super) fn email(&self, name: &str) -> Result<String, ApiError> {
-        let email = self.required_text(name, TEXT_MAX)?.trim().to_owned();
-        let is_address = email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-        if is_address { Ok(email) } else { Err(ApiError::invalid_parameter(format!("invalid {name}"))) }
+        let email = self.required_text(name, TEXT_MAX)?;
+        if is_address(&email) { Ok(email) } else { Err(ApiError::invalid_parameter(format!("invalid {name}"))) }
     }
 
     /// An id that must be there; digits in a string are accepted (recorded in 2014 and 2017), and so is a number that is whole
@@ -201,6 +196,13 @@ fn is_form(media: &[u8]) -> bool {
 fn whole(number: &Number) -> Option<u64> {
     let exact = |float: &f64| float.fract() == 0.0 && (0.0..=EXACT_MAX).contains(float);
     number.as_u64().or_else(|| number.as_f64().filter(exact).and_then(|float| format!("{float:.0}").parse().ok()))
+}
+
+/// Whether a text can be an e-mail address: something on both sides of an at sign, and nothing that no address has, so that
+/// what is kept is what was given.
+pub(super) fn is_address(text: &str) -> bool {
+    let has_both = text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    has_both && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// Whether a text is an absolute http or https URI with a host.
@@ -371,8 +373,8 @@ mod tests {
     #[test]
     fn the_first_parameter_that_is_missing_is_named() {
         let parameters = json(r#"{"a": 0, "b": "", "c": null, "d": false}"#).unwrap();
-        assert_eq!(parameters.require(&["a", "d"]), Ok(()));
-        for name in ["b", "c", "e"] {
+        assert_eq!(parameters.require(&["a", "b", "d"]), Ok(()));
+        for name in ["c", "e"] {
             assert_eq!(parameters.require(&["a", name, "x"]), Err(ApiError::required(name)));
         }
     }

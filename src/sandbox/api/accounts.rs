@@ -14,10 +14,8 @@ use serde_json::{Value, json};
 use self::access::Access;
 use super::{ApiCall, rbits};
 use crate::sandbox::lifecycle::{deleted, stands};
-use crate::sandbox::protocol::{ApiError, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
-use crate::sandbox::state::{
-    Account, AccountState, Change, Event, Rbit, RbitObject, Standing, Token, TokenKind, View, since,
-};
+use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
+use crate::sandbox::state::{Account, AccountState, Change, Event, Rbit, RbitObject, Standing, Token, TokenKind, View};
 use crate::sandbox::world::Context;
 
 /// Kinds of account; the first is the default (recorded on stage).
@@ -35,8 +33,6 @@ pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
     let (_, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
-    let paging = if call.version() >= since::PAGING { &["start", "limit"][..] } else { &[] };
-    call.parameters.refuse_others(&[&["name", "reference_id", "sort_order"], paging])?;
     let name = call.parameters.text("name", TEXT_MAX)?;
     let reference_id = call.parameters.text("reference_id", TEXT_MAX)?;
     let is_ascending =
@@ -66,11 +62,8 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
-    call.parameters.refuse_others(&[&["type", "mcc", "country", "currencies"], details::known(call.version())])?;
-    // An empty name has an answer of its own.
-    names::check(call.parameters.raw("name"), call.version())?;
-    call.parameters.require(&["name", "description"])?;
     let details = details::read(call)?;
+    call.parameters.required_text("description", LONG_TEXT_MAX)?;
     let kind = call.parameters.text("type", TEXT_MAX)?.unwrap_or_else(|| "personal".to_owned());
     if !KINDS.contains(&kind.as_str()) {
         return Err(ApiError::invalid_parameter("type parameter must be either personal, business, or nonprofit"));
@@ -108,7 +101,6 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 /// `/account/modify`: what is not named stays.
 pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
-    call.parameters.refuse_others(&[&["account_id"], details::known(call.version())])?;
     let account_id = call.parameters.required_id("account_id")?;
     let details = details::read(call)?;
     let fee_schedule = details::fee_schedule(call)?;
@@ -132,7 +124,7 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 
 /// `/account/delete`, by the owner alone (inferred); for good.
 pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (access, reason) = Access::with(call, None, |call| call.parameters.text("reason", TEXT_MAX))?;
+    let (access, reason) = Access::with(call, |call| call.parameters.text("reason", TEXT_MAX))?;
     let account = access.by_owner()?.by_editor()?.account;
     if !account.standing.is_empty() {
         return Err(errors::not_empty());

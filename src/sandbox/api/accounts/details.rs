@@ -6,25 +6,7 @@ use super::{ApiCall, names};
 use crate::sandbox::api::theme;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX};
-use crate::sandbox::state::{Change, Details, since};
-
-/// What both calls take; the first has come with [`since::CONTACT`].
-const KNOWN: [&str; 11] = [
-    CONTACT,
-    "name",
-    "description",
-    "reference_id",
-    "image_uri",
-    "gaq_domains",
-    "theme_object",
-    "callback_uri",
-    "country_options",
-    "fee_schedule_slot",
-    "rbits",
-];
-
-/// A telephone number for payers.
-const CONTACT: &str = "support_contact_number";
+use crate::sandbox::state::{Change, Details};
 
 /// Countries, each with its currency and the permission an app needs for it (WePay best practices: all but the first
 /// must be enabled).
@@ -37,29 +19,18 @@ const MCC_DIGITS: usize = 4;
 /// Digits of a telephone's country code (WePay.NET: one to three, perhaps behind a plus).
 const COUNTRY_CODE_DIGITS: usize = 3;
 
-/// The parameters of both calls in a version.
-pub(super) fn known(version: &str) -> &'static [&'static str] {
-    match KNOWN.split_first() {
-        Some((_, ever)) if version < since::CONTACT => ever,
-        _ => &KNOWN,
-    }
-}
-
 /// What the parameters say of an account. `country_options` means nothing here.
 pub(super) fn read(call: &ApiCall<'_>) -> Result<Details, ApiError> {
     let parameters = &call.parameters;
     names::check(parameters.raw("name"), call.version())?;
     check_country_options(parameters)?;
-    let (gaq_domains, theme_object) = (parameters.array("gaq_domains")?, parameters.object("theme_object")?);
-    gaq_domains.as_ref().map_or(Ok(()), theme::check_domains)?;
-    theme_object.as_ref().map_or(Ok(()), theme::check)?;
     Ok(Details {
         name: parameters.text("name", TEXT_MAX)?,
         description: parameters.text("description", LONG_TEXT_MAX)?,
         reference_id: parameters.text("reference_id", TEXT_MAX)?,
         image_uri: parameters.uri("image_uri")?,
-        gaq_domains,
-        theme_object,
+        gaq_domains: theme::domains(parameters)?,
+        theme_object: theme::read(parameters)?,
         callback_uri: parameters.callback_uri(call.context.settings.lax_redirects)?,
         support_contact_number: contact(parameters)?,
     })
@@ -117,7 +88,7 @@ fn check_country_options(parameters: &Parameters) -> Result<(), ApiError> {
 
 /// A telephone number for payers.
 fn contact(parameters: &Parameters) -> Result<Option<Value>, ApiError> {
-    let Some(contact) = parameters.nested(CONTACT)? else { return Ok(None) };
+    let Some(contact) = parameters.nested("support_contact_number")? else { return Ok(None) };
     contact.refuse_unexpected(&["country_code", "phone_number"])?;
     let country_code = contact.required_text("country_code", TEXT_MAX)?;
     let phone_number = contact.required_text("phone_number", TEXT_MAX)?;

@@ -16,7 +16,7 @@ const REASONS: [&str; 3] = ["beneficiary", "other_organizer", "other"];
 
 /// `/account/membership/create`: the user of another token becomes a member.
 pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (access, (member, role)) = Access::with(call, None, |call| {
+    let (access, (member, role)) = Access::with(call, |call| {
         let member = call.parameters.required_text("member_access_token", TEXT_MAX)?;
         Ok((member, role(&call.parameters, Some(Role::Moderator))?))
     })?;
@@ -36,7 +36,7 @@ pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, A
 /// `/account/membership/modify`.
 pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let (access, (user_id, role)) =
-        Access::with(call, None, |call| Ok((call.parameters.required_id("user_id")?, role(&call.parameters, None)?)))?;
+        Access::with(call, |call| Ok((call.parameters.required_id("user_id")?, role(&call.parameters, None)?)))?;
     let account = access.by_admin()?.account;
     account.standing.role_of(user_id).ok_or_else(errors::no_member)?;
     allow(call, account, user_id, role)?;
@@ -45,7 +45,7 @@ pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, A
 
 /// `/account/membership/remove`; the answer has the role that was (inferred). The owner stays.
 pub(in crate::sandbox::api) fn remove(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (access, user_id) = Access::with(call, None, |call| call.parameters.required_id("user_id"))?;
+    let (access, user_id) = Access::with(call, |call| call.parameters.required_id("user_id"))?;
     let account = access.by_admin()?.account;
     if user_id == account.owner_user_id {
         return Err(ApiError::invalid_parameter("the only administrator of an account cannot be removed"));

@@ -19,7 +19,7 @@ const BANK_DIGITS: u64 = 10_000;
 
 /// `/account/settlement_setup`. There is no `/settlement_bank/create` here: any id of a bank is taken.
 pub(in crate::sandbox::api) fn setup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (access, (method, frequency)) = Access::with(call, Some("settlement"), |call| {
+    let (access, (method, frequency)) = Access::with(call, |call| {
         let method = method(&call.parameters)?;
         Ok((method, frequency(&call.parameters, method)?))
     })?;
@@ -40,8 +40,7 @@ pub(in crate::sandbox::api) fn setup(call: &mut ApiCall<'_>) -> Result<Value, Ap
 /// `/account/get_reserve_details`: the next withdrawals. Recorded of an empty account: one of nothing, at once. That the balance
 /// leaves first and what is held back one period later is inferred.
 pub(in crate::sandbox::api) fn reserve_details(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (Access { account, .. }, currency) =
-        Access::with(call, None, |call| call.parameters.text("currency", TEXT_MAX))?;
+    let (Access { account, .. }, currency) = Access::with(call, |call| call.parameters.text("currency", TEXT_MAX))?;
     if currency.is_some_and(|currency| currency != account.currency) {
         return Err(ApiError::invalid_parameter("currency parameter must be the currency of the account"));
     }

@@ -27,7 +27,7 @@ const PREFILL: [&str; 10] = [
 
 /// `/account/get_update_uri`.
 pub(in crate::sandbox::api) fn uri(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let (access, (is_framed, redirect_uri, prefill)) = Access::with(call, None, |call| {
+    let (access, (is_framed, redirect_uri, prefill)) = Access::with(call, |call| {
         Ok((is_framed(&call.parameters)?, call.parameters.uri("redirect_uri")?, prefill(call)?))
     })?;
     let account = access.by_owner()?.confirmed()?.account;

@@ -220,10 +220,13 @@ mod tests {
                 let standing = &account.standing;
                 prop_assert_eq!(state.next_due().map(Timestamp::as_micros), account.due_at_us());
                 prop_assert!(before.0 || standing.received == before.1, "nothing comes in where nothing may");
-                if !matches!(act, Act::Force(_)) && account.state == AccountState::Active && matches!(act, Act::Kyc(_) | Act::Bank(_)) {
-                    let loses = matches!(act, Act::Bank(false)) || matches!(act, Act::Kyc(state) if state != KycState::Verified);
-                    prop_assert!(!loses, "who loses identity or bank is not active");
-                }
+                let loses = match act {
+                    Act::Bank(is_there) => !is_there,
+                    Act::Kyc(state) => state != KycState::Verified,
+                    _ => false,
+                };
+                let is_active = account.state == AccountState::Active;
+                prop_assert!(!(loses && is_active), "who loses identity or bank is not active");
                 let is_waiting = matches!(account.state, AccountState::Pending | AccountState::ActionRequired);
                 prop_assert!(is_waiting || standing.ends_at_us.is_none());
             }

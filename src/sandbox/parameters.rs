@@ -32,7 +32,7 @@ impl Parameters {
             return Ok(Self(Map::new()));
         }
         let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|value| is_form(value.as_bytes()));
-        if is_form && !body.starts_with(b"{") {
+        if is_form && !body.starts_with(b"{") && body != b"[]" {
             return Self::from_form(body);
         }
         match serde_json::from_slice(body) {
@@ -284,6 +284,7 @@ mod tests {
             let text = typed(media, body).unwrap().text("code", TEXT_MAX);
             assert_eq!(text, Ok(Some("a".to_owned())), "{media} {body:?}");
         }
+        assert!(typed(form, b"[]").unwrap().0.is_empty());
         let odd = typed(form, b"{code=a").unwrap();
         assert_eq!(odd.refuse_unexpected(&[]), Err(ApiError::unexpected("{code")));
         let deep = format!("{{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200));

@@ -3,113 +3,26 @@
 //! A fault hits a request as it comes in: a batch is one request, the calls inside it are hit by nothing. Pages can be hit too, by
 //! all kinds but `throttle`, which pages never are.
 
+mod plan;
 pub(super) mod play;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::hash::{labelled, sha256};
+use super::pages;
 use super::parameters::{Parameters, bearer, plain_path};
 use super::protocol::ApiError;
 use super::settings::Settings;
 use super::state::State;
 use super::world::Request;
-use super::{api, pages};
 
-/// Longest scripted delay: ten minutes, longer than any deadline a client has.
-const DELAY_MS_MAX: u64 = 600_000;
-
-/// Longest pause between two bytes of a dripping answer: a second is slower than any line, and most clients' deadlines are on the
-/// whole answer.
-const DRIP_MS_MAX: u64 = 1_000;
+pub(super) use plan::{Kind, Plan};
 
 /// Most faults at a time: each request looks through all of them.
 const FAULTS_MAX: usize = 1_000;
-
-/// A fault as the control API takes it.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Plan {
-    /// Path of the call or page, with or without `/v2`; `*` means every one.
-    pub(super) path: String,
-    /// What goes wrong.
-    pub(super) kind: Kind,
-    /// Only calls with a token of this user; without, any call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) user_id: Option<u64>,
-    /// Only calls with a token of this app, or that name it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) client_id: Option<u64>,
-    /// How many calls it hits.
-    #[serde(default = "once")]
-    pub(super) times: u64,
-    /// How many matching calls pass before.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(super) skip: u64,
-    /// How many of a hundred matching calls it hits, 1 to 100; without, every one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) probability_percent: Option<u8>,
-    /// Which ones those are: the same seed and the same calls, the same hits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) seed: Option<u64>,
-    /// For the delays: real milliseconds; for `drip`: those before each byte.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) delay_ms: Option<u64>,
-    /// For the statuses: HTTP status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) status: Option<u16>,
-    /// For the statuses: with a code the answer is an error body, without one an HTML page as a proxy sends it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) error_code: Option<u32>,
-    /// For the statuses: text of the error body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) error_description: Option<String>,
-}
-
-const fn once() -> u64 {
-    1
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-/// What goes wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    /// The connection drops; nothing happened.
-    LoseBefore,
-    /// The change happens, then the connection drops.
-    LoseAfter,
-    /// Waits, then processes.
-    DelayBefore,
-    /// Processes, then waits before the answer.
-    DelayAfter,
-    /// Answers this status; nothing happened.
-    Status,
-    /// The change happens, then this status is answered.
-    StatusAfter,
-    /// Answers as the throttle does; nothing happened.
-    Throttle,
-    /// The change happens, then half of the answer's text is sent as if it were all.
-    Malformed,
-    /// The change happens, then the connection drops in the middle of the answer, whose header promised all of it.
-    Cut,
-    /// The change happens, then the answer comes byte by byte.
-    Drip,
-    /// The change happens, then the answer's status comes without a body.
-    Empty,
-    /// The change happens, then the answer comes under a media type that it is not.
-    WrongMedia,
-    /// The token used is revoked before the call is looked at.
-    RevokeBefore,
-    /// The token used or issued is revoked right after.
-    RevokeAfter,
-}
 
 /// What a fault does to one request; see [`Kind`] for each.
 #[derive(Clone, Debug)]
@@ -216,7 +129,7 @@ impl Faults {
     /// Takes a plan; its id, or what is wrong with it.
     pub(super) fn add(&mut self, mut plan: Plan) -> Result<u64, String> {
         plan.path = call_name(&plan.path);
-        check(&plan)?;
+        plan.check()?;
         if self.by_id.len() >= FAULTS_MAX {
             return Err(format!("there are {FAULTS_MAX} faults already"));
         }
@@ -271,51 +184,6 @@ fn percent_of(seed: u64, number: u64) -> u8 {
     let digits = labelled("fault", &[&seed.to_string(), &number.to_string()]);
     let drawn = digits.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
     u8::try_from(drawn.unwrap_or(0) % 100).unwrap_or(0)
-}
-
-/// What is wrong with a plan.
-fn check(plan: &Plan) -> Result<(), String> {
-    let kind = plan.kind;
-    if plan.path != "*" && !pages::is_page(&plan.path) && !api::is_known(&plan.path) {
-        return Err(format!("there is no call or page {}", plan.path));
-    }
-    if kind == Kind::Throttle && pages::is_page(&plan.path) {
-        return Err("pages are never throttled".to_owned());
-    }
-    if plan.times == 0 {
-        return Err("times must be at least 1".to_owned());
-    }
-    if plan.probability_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
-        return Err("probability_percent must be between 1 and 100".to_owned());
-    }
-    if plan.seed.is_some() && plan.probability_percent.is_none() {
-        return Err("seed has no meaning without probability_percent".to_owned());
-    }
-    let longest = match kind {
-        Kind::DelayBefore | Kind::DelayAfter => Some(DELAY_MS_MAX),
-        Kind::Drip => Some(DRIP_MS_MAX),
-        _ => None,
-    };
-    match (longest, plan.delay_ms) {
-        (None, Some(_)) => return Err("delay_ms has no meaning for this kind".to_owned()),
-        (Some(_), None) => return Err("delay_ms is required for this kind".to_owned()),
-        (Some(longest), Some(ms)) if ms > longest => {
-            return Err(format!("delay_ms must be at most {longest} for this kind"));
-        }
-        _ => {}
-    }
-    let is_status = matches!(kind, Kind::Status | Kind::StatusAfter);
-    match plan.status {
-        None if is_status => return Err("status is required for this kind".to_owned()),
-        Some(status) if is_status && !(200..=599).contains(&status) => {
-            return Err("status must be between 200 and 599".to_owned());
-        }
-        _ => {}
-    }
-    if !is_status && (plan.status.is_some() || plan.error_code.is_some() || plan.error_description.is_some()) {
-        return Err("status, error_code and error_description have no meaning for this kind".to_owned());
-    }
-    Ok(())
 }
 
 /// What a checked plan does.

@@ -9,7 +9,8 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, Response, header};
 use tokio_stream::StreamExt as _;
 
-use super::{DELAY_MS_MAX, Effect, Failure, Kind};
+use super::plan::DELAY_MS_MAX;
+use super::{Effect, Failure, Kind};
 use crate::domain::ambient::{Clock as _, SystemClock, Timestamp};
 use crate::sandbox::api;
 use crate::sandbox::hash::sha256;

@@ -89,8 +89,8 @@ async fn parameters_of_an_account_are_checked() {
         ("gaq_domains", json!("UA-1"), "Parameter 'gaq_domains' expected array"),
         ("theme_object", json!([]), "Parameter 'theme_object' expected object"),
         ("theme_object", json!({"primary_color": "#00aa00"}), "primary_color must be six hexadecimal digits"),
-        ("theme_object", json!({"colour": "00aa00"}), "colour parameter is unexpected"),
-        ("gaq_domains", json!([1]), "gaq_domains parameter must be an array of strings"),
+        ("theme_object", json!({"colour": "00aa00"}), "theme_object.colour parameter is unexpected"),
+        ("gaq_domains", json!([1]), "Parameter 'gaq_domains' expected array of strings"),
         ("country_options", json!({"debit_opt_in": "often"}), "Parameter 'debit_opt_in' expected boolean"),
         ("support_contact_number", json!("5550100"), "Parameter 'support_contact_number' expected object"),
         (

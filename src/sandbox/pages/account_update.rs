@@ -121,30 +121,34 @@ impl<'a> Asked<'a> {
 
     /// The page for the person who signed in; with a form, after doing what it says.
     fn show(&self, visit: &mut Visit<'a>, user: &'a User, form: Option<&Form>) -> Reply {
-        let say = |status, title, text| self.say(visit, user, status, title, text);
+        let say = |how, title, text| self.say(visit, user, how, title, text);
         let account = self.account.filter(|account| account.owner_user_id == user.user_id);
         let (Some(account), Some(app)) = (account, self.app) else {
             // The same for an account of somebody else and one that is not there.
-            return say(403, "This is not your account", "Sign in as the person whose payment account this is.");
+            return say(
+                Said::Refusal(403),
+                "This is not your account",
+                "Sign in as the person whose payment account this is.",
+            );
         };
         if let Some(redirect_uri) = &self.redirect_uri
             && let Err(problem) = allowed_redirect(visit.context.settings, app, redirect_uri)
         {
-            return say(400, UNUSABLE, &problem);
+            return say(Said::Refusal(400), UNUSABLE, &problem);
         }
         let needs = Need::of(account);
         match account.state {
             AccountState::Pending => say(
-                200,
+                Said::Obstacle,
                 "Confirm your registration first",
                 "Follow the link in the confirmation mail. After that you can complete the account here.",
             ),
-            AccountState::Deleted => say(200, "This account is closed", "Nothing can be changed any more."),
+            AccountState::Deleted => say(Said::Obstacle, "This account is closed", "Nothing can be changed any more."),
             AccountState::Disabled if needs.is_empty() => {
-                say(200, "This account is disabled", "Nothing that you could give here would change that.")
+                say(Said::Obstacle, "This account is disabled", "Nothing that you could give here would change that.")
             }
             AccountState::ActionRequired | AccountState::Active | AccountState::Disabled if needs.is_empty() => {
-                say(200, "Nothing is missing", "Your payment account has all it needs.")
+                say(Said::Success, "Nothing is missing", "Your payment account has all it needs.")
             }
             AccountState::ActionRequired | AccountState::Active | AccountState::Disabled => {
                 self.take(visit, (user, account, app), &needs, form)
@@ -166,7 +170,7 @@ impl<'a> Asked<'a> {
             visit.events.extend(changes(visit.context, account, needs, form));
             return match &self.redirect_uri {
                 Some(redirect_uri) => Reply::see_other(redirect_uri),
-                None => self.say(visit, user, 200, "Thank you", "Your payment account has all it needs now."),
+                None => self.say(visit, user, Said::Success, "Thank you", "Your payment account has all it needs now."),
             };
         }
         Reply::template(&Update {
@@ -184,15 +188,30 @@ impl<'a> Asked<'a> {
     }
 
     /// A message to the person who signed in.
-    fn say(&self, visit: &Visit<'_>, user: &User, status: u16, title: &str, text: &str) -> Reply {
-        let layout = if status == 200 { self.layout.clone().at_step(&STEPS, 2) } else { self.layout.clone() };
+    fn say(&self, visit: &Visit<'_>, user: &User, how: Said, title: &str, text: &str) -> Reply {
+        let (status, layout) = match how {
+            Said::Refusal(status) => (status, self.layout.clone()),
+            Said::Obstacle => (200, self.layout.clone()),
+            Said::Success => (200, self.layout.clone().at_step(&STEPS, 2)),
+        };
+        let is_problem = status != 200;
         let session = Session::new(user, &self.action, visit.visitor.csrf());
         // Only an address that passed the check is one to go to.
-        let link = self.redirect_uri.as_deref().filter(|_| status == 200).map(|uri| (uri, "Back to the application"));
-        let is_problem = status != 200;
+        let link = self.redirect_uri.as_deref().filter(|_| !is_problem).map(|uri| (uri, "Back to the application"));
         let page = Message { layout, title, text, is_problem, session: Some(session), link };
         Reply { status, ..Reply::template(&page) }
     }
+}
+
+/// How a message is meant.
+#[derive(Clone, Copy)]
+enum Said {
+    /// Not for this person, or not like this; the status of the answer.
+    Refusal(u16),
+    /// Nothing can be done here now.
+    Obstacle,
+    /// Nothing is left to do.
+    Success,
 }
 
 /// Identity and bank account are there, as far as they were asked for, and with them the account is active. Nobody looks at

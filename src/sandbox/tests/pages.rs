@@ -1,6 +1,7 @@
 //! The pages: sound for everybody, what each takes and refuses, and what a signed-in person can do there.
 
 mod authorize;
+mod colors;
 mod html;
 mod safety;
 mod settings;

@@ -29,7 +29,8 @@ async fn without_an_address_to_go_back_to_the_page_says_thank_you() {
     let (_, _, account_id) = merchant(&world).await;
     world.control("POST", &format!("/accounts/{account_id}/state"), json!({"state": "disabled"})).await;
     let mut browser = signed_in(&world, &format!("{}/", update_url(&world, account_id, "")), EMAIL).await;
-    sound("thanks", browser.send_form(&DETAILS).await, 200, "Thank you");
+    let page = sound("thanks", browser.send_form(&DETAILS).await, 200, "Thank you").text;
+    assert!(page.contains("aria-current=\"step\"><span class=\"dot\" aria-hidden=\"true\">3</span> Done"), "{page}");
     assert_eq!(account_state(&world, account_id).await, "active", "it was disabled for what is there now");
 }
 

@@ -125,6 +125,7 @@ fn details() -> Value {
         "theme_object": theme(),
         "support_contact_number": {"country_code": "1", "phone_number": "6505551234"},
         "country_options": {"debit_opt_in": true},
+        "fee_schedule_slot": "0",
         "rbits": [rbit()],
     })
 }
@@ -216,6 +217,9 @@ fn batch(stage: &Stage) -> Value {
     }]);
     json!({"calls": calls})
 }
+
+/// Parameters that cannot stand beside one that a row has, and have the same texts.
+pub(super) const INSTEAD: [&str; 2] = ["business", "organization"];
 
 /// Every call of the API.
 pub(super) const ROWS: &[Row] = &[
@@ -323,6 +327,7 @@ pub(super) const ROWS: &[Row] = &[
             looked_at("/theme_object/button_color"),
             looked_at("/support_contact_number/phone_number"),
             looked_at("/support_contact_number/country_code"),
+            looked_at("/fee_schedule_slot"),
             looked_at("/rbits/0/type"),
             looked_at("/rbits/0/source"),
             looked_at("/rbits/0/note"),
@@ -348,6 +353,7 @@ pub(super) const ROWS: &[Row] = &[
             looked_at("/theme_object/button_color"),
             looked_at("/support_contact_number/phone_number"),
             looked_at("/support_contact_number/country_code"),
+            looked_at("/fee_schedule_slot"),
             looked_at("/rbits/0/type"),
             looked_at("/rbits/0/source"),
             looked_at("/rbits/0/note"),

@@ -85,8 +85,10 @@ async function others(platform) {
     }
     const app = `/apps/${platform.app.client_id}`;
     await control('POST', app, { state: 'disabled' });
-    await platform.refused('/app', platform.app, 'invalid_client', 1003);
-    await platform.refused('/user/register', full, 'invalid_client', 1003);
+    assert.equal((await platform.ok('/app', platform.app)).state, 'disabled');
+    for (const [call, params] of [['/app/modify', platform.app], ['/user/register', full], ['/user', {}]]) {
+        await platform.refused(call, params, 'invalid_client', 1003);
+    }
     await control('POST', app, { state: 'active' });
     assert.equal((await platform.ok('/app', platform.app)).state, 'active');
 

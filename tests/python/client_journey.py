@@ -139,7 +139,7 @@ def accounts(platform):
 
     reserve = platform.ok("/account/get_reserve_details", here)
     assert (reserve["account_id"], reserve["currency"], reserve["reserved_amount"]) == (made["account_id"], "USD", 0)
-    assert reserve["withdrawals_schedule"] == [], reserve
+    assert [planned["amount"] for planned in reserve["withdrawals_schedule"]] == [0], reserve
     update = platform.ok("/account/get_update_uri", {**here, "redirect_uri": REDIRECT})
     assert update["account_id"] == made["account_id"], update
     page = Browser().go(update["uri"])

@@ -100,8 +100,9 @@ def others(platform):
             refused(call, {**params, **change}, "invalid_client", 1003)
     app = f"/apps/{platform.app['client_id']}"
     platform.control("POST", app, {"state": "disabled"})
-    refused("/app", platform.app, "invalid_client", 1003)
-    refused("/user/register", full, "invalid_client", 1003)
+    assert platform.ok("/app", platform.app)["state"] == "disabled"
+    for call, params in (("/app/modify", platform.app), ("/user/register", full), ("/user", {})):
+        refused(call, params, "invalid_client", 1003)
     platform.control("POST", app, {"state": "active"})
     assert platform.ok("/app", platform.app)["state"] == "active"
 

@@ -31,6 +31,8 @@ pub(super) enum Seen {
     App(&'static str),
     /// In the rbit that was made.
     Rbit(&'static str),
+    /// In the identity of the new account.
+    Kyc(&'static str),
 }
 
 /// A text field: where it stands in the body, and what is put there (`{}`: the string, `#`: a number of its own).
@@ -46,18 +48,24 @@ pub(super) struct Row {
     pub(super) by: By,
     /// Whether it goes through with the body as it stands.
     pub(super) works: bool,
+    /// Whether it goes through once: the next needs the state of before.
+    pub(super) is_once: bool,
     pub(super) body: fn(&Stage) -> Value,
     pub(super) fields: &'static [Field],
 }
 
 impl Row {
     const fn new(call: &'static str, by: By, body: fn(&Stage) -> Value, fields: &'static [Field]) -> Self {
-        Self { call, by, works: true, body, fields }
+        Self { call, by, works: true, is_once: false, body, fields }
     }
 
     /// One whose good value cannot stand in a table, or that no app may make.
     const fn refused(call: &'static str, by: By, body: fn(&Stage) -> Value, fields: &'static [Field]) -> Self {
         Self { works: false, ..Self::new(call, by, body, fields) }
+    }
+
+    const fn once(call: &'static str, body: fn(&Stage) -> Value, fields: &'static [Field]) -> Self {
+        Self { is_once: true, ..Self::new(call, By::Owner, body, fields) }
     }
 }
 
@@ -117,6 +125,7 @@ fn details() -> Value {
         "theme_object": theme(),
         "support_contact_number": {"country_code": "1", "phone_number": "6505551234"},
         "country_options": {"debit_opt_in": true},
+        "fee_schedule_slot": "0",
         "rbits": [rbit()],
     })
 }
@@ -159,6 +168,46 @@ fn of_account(stage: &Stage) -> Value {
     json!({"associated_object_type": "account", "associated_object_id": stage.account_id.to_string()})
 }
 
+fn new_account(stage: &Stage) -> Value {
+    json!({"account_id": stage.new_account_id.to_string()})
+}
+
+fn update(stage: &Stage) -> Value {
+    let prefill = json!({
+        "name": {"first": "x", "last": "x"},
+        "email": "x",
+        "entity_name": "x",
+        "description": "x",
+        "url": "https://shop.example/",
+    });
+    with(own_account(stage), json!({"mode": "iframe", "redirect_uri": REDIRECT, "prefill_info": prefill}))
+}
+
+fn settlement(stage: &Stage) -> Value {
+    let address =
+        json!({"address1": "x", "address2": "x", "city": "x", "region": "CA", "postal_code": "94025", "country": "US"});
+    let method = json!({"send_check_to_address": address});
+    with(own_account(stage), json!({"settlement_method": method, "frequency": "weekly"}))
+}
+
+fn member(stage: &Stage) -> Value {
+    let context = json!({"reason": "other", "explanation": "x"});
+    with(own_account(stage), json!({"role": "member", "admin_context": context}))
+}
+
+fn identity(stage: &Stage) -> Value {
+    let owner = json!({
+        "name": {"first": "x", "middle": "x", "last": "x"},
+        "date_of_birth": {"year": 1980, "month": 1, "day": 1},
+        "address": {"address1": "x"},
+        "phone": {"country_code": "1", "phone_number": "6505551234"},
+        "email": "x",
+    });
+    let individual = json!({"account_owner": owner, "mcc": "5734", "primary_url": "https://shop.example/"});
+    let client_id = &stage.world.sandbox.endpoints().client_id;
+    with(new_account(stage), json!({"client_id": client_id, "individual": individual}))
+}
+
 fn batch(stage: &Stage) -> Value {
     let calls = json!([{
         "call": "/account/find",
@@ -168,6 +217,9 @@ fn batch(stage: &Stage) -> Value {
     }]);
     json!({"calls": calls})
 }
+
+/// Parameters that cannot stand beside one that a row has, and have the same texts.
+pub(super) const INSTEAD: [&str; 2] = ["business", "organization"];
 
 /// Every call of the API.
 pub(super) const ROWS: &[Row] = &[
@@ -275,6 +327,7 @@ pub(super) const ROWS: &[Row] = &[
             looked_at("/theme_object/button_color"),
             looked_at("/support_contact_number/phone_number"),
             looked_at("/support_contact_number/country_code"),
+            looked_at("/fee_schedule_slot"),
             looked_at("/rbits/0/type"),
             looked_at("/rbits/0/source"),
             looked_at("/rbits/0/note"),
@@ -300,6 +353,7 @@ pub(super) const ROWS: &[Row] = &[
             looked_at("/theme_object/button_color"),
             looked_at("/support_contact_number/phone_number"),
             looked_at("/support_contact_number/country_code"),
+            looked_at("/fee_schedule_slot"),
             looked_at("/rbits/0/type"),
             looked_at("/rbits/0/source"),
             looked_at("/rbits/0/note"),
@@ -319,6 +373,104 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     Row::new("/account", By::Owner, own_account, &[looked_at("/account_id")]),
+    Row::once(
+        "/account/delete",
+        |stage| with(new_account(stage), json!({"reason": "x"})),
+        &[looked_at("/account_id"), looked_at("/reason")],
+    ),
+    Row::new(
+        "/account/get_update_uri",
+        By::Owner,
+        update,
+        &[
+            looked_at("/account_id"),
+            looked_at("/mode"),
+            uri("/redirect_uri", Seen::Nowhere),
+            looked_at("/prefill_info/name/first"),
+            looked_at("/prefill_info/name/last"),
+            looked_at("/prefill_info/email"),
+            looked_at("/prefill_info/entity_name"),
+            looked_at("/prefill_info/description"),
+            uri("/prefill_info/url", Seen::Nowhere),
+        ],
+    ),
+    Row::new(
+        "/account/get_reserve_details",
+        By::Owner,
+        |stage| with(own_account(stage), json!({"currency": "USD"})),
+        &[looked_at("/account_id"), looked_at("/currency")],
+    ),
+    Row::new(
+        "/account/settlement_setup",
+        By::Owner,
+        settlement,
+        &[
+            looked_at("/account_id"),
+            looked_at("/frequency"),
+            looked_at("/settlement_method/send_check_to_address/address1"),
+            looked_at("/settlement_method/send_check_to_address/address2"),
+            looked_at("/settlement_method/send_check_to_address/city"),
+            looked_at("/settlement_method/send_check_to_address/region"),
+            looked_at("/settlement_method/send_check_to_address/postal_code"),
+            looked_at("/settlement_method/send_check_to_address/country"),
+        ],
+    ),
+    Row::new("/account/request_review", By::Owner, own_account, &[looked_at("/account_id")]),
+    Row::new(
+        "/account/membership/create",
+        By::Owner,
+        |stage| with(member(stage), json!({"member_access_token": stage.temporary})),
+        &[
+            looked_at("/account_id"),
+            looked_at("/member_access_token"),
+            looked_at("/role"),
+            looked_at("/admin_context/reason"),
+            looked_at("/admin_context/explanation"),
+        ],
+    ),
+    Row::refused(
+        "/account/membership/modify",
+        By::Owner,
+        |stage| with(member(stage), json!({"user_id": "1"})),
+        &[
+            looked_at("/account_id"),
+            looked_at("/user_id"),
+            looked_at("/role"),
+            looked_at("/admin_context/reason"),
+            looked_at("/admin_context/explanation"),
+        ],
+    ),
+    Row::refused(
+        "/account/membership/remove",
+        By::Owner,
+        |stage| with(own_account(stage), json!({"user_id": "1"})),
+        &[looked_at("/account_id"), looked_at("/user_id")],
+    ),
+    Row::new("/account/kyc", By::Owner, new_account, &[looked_at("/account_id")]),
+    Row::once(
+        "/account/kyc/create",
+        identity,
+        &[
+            looked_at("/account_id"),
+            looked_at("/client_id"),
+            kept("/individual/account_owner/name/first", Seen::Kyc("/legal_name/first")),
+            kept("/individual/account_owner/name/middle", Seen::Kyc("/legal_name/middle")),
+            kept("/individual/account_owner/name/last", Seen::Kyc("/legal_name/last")),
+            looked_at("/individual/account_owner/address/address1"),
+            looked_at("/individual/account_owner/phone/country_code"),
+            looked_at("/individual/account_owner/phone/phone_number"),
+            looked_at("/individual/account_owner/email"),
+            looked_at("/individual/mcc"),
+            uri("/individual/primary_url", Seen::Nowhere),
+        ],
+    ),
+    Row::refused("/account/kyc/authorize", By::Owner, |_| json!({"kyc_id": "1"}), &[looked_at("/kyc_id")]),
+    Row::refused(
+        "/account/kyc/modify",
+        By::Owner,
+        |stage| with(own_account(stage), json!({"file_ids": ["x"]})),
+        &[looked_at("/account_id"), looked_at("/file_ids/0")],
+    ),
     Row::new("/app", By::Client, nothing, &[looked_at("/client_id"), looked_at("/client_secret")]),
     Row::new(
         "/app/modify",

@@ -147,7 +147,7 @@ const CALLS: &[Entry] = &[
         .takes(&["account_id", "client_id"], &["individual", "business", "organization"]),
     Entry::write("/account/kyc/modify", ACCOUNTS, accounts::kyc::modify)
         .needs("kyc", "kyc")
-        .takes(&["account_id"], &["file_ids"]),
+        .takes(&["account_id", "file_ids"], &[]),
     Entry::write("/account/membership/create", ACCOUNTS, accounts::membership::create)
         .takes(&["account_id", "member_access_token"], &["role", "admin_context"]),
     Entry::write("/account/membership/modify", ACCOUNTS, accounts::membership::modify)

@@ -8,8 +8,9 @@ use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX};
 use crate::sandbox::state::{Change, Details, since};
 
-/// What both calls take in every version.
-const EVER: [&str; 10] = [
+/// What both calls take; the first has come with [`since::CONTACT`].
+const KNOWN: [&str; 11] = [
+    CONTACT,
     "name",
     "description",
     "reference_id",
@@ -22,7 +23,7 @@ const EVER: [&str; 10] = [
     "rbits",
 ];
 
-/// What both take since [`since::CONTACT`].
+/// A telephone number for payers.
 const CONTACT: &str = "support_contact_number";
 
 /// Countries, each with its currency and the permission an app needs for it (WePay best practices: all but the first
@@ -36,10 +37,12 @@ const MCC_DIGITS: usize = 4;
 /// Digits of a telephone's country code (WePay.NET: one to three, perhaps behind a plus).
 const COUNTRY_CODE_DIGITS: usize = 3;
 
-/// The parameters of both calls in a version, with those of one of them.
-pub(super) fn known(version: &str, own: &[&'static str]) -> Vec<&'static str> {
-    let contact = Some(CONTACT).filter(|_| version >= since::CONTACT);
-    EVER.into_iter().chain(own.iter().copied()).chain(contact).collect()
+/// The parameters of both calls in a version.
+pub(super) fn known(version: &str) -> &'static [&'static str] {
+    match KNOWN.split_first() {
+        Some((_, ever)) if version < since::CONTACT => ever,
+        _ => &KNOWN,
+    }
 }
 
 /// What the parameters say of an account. `country_options` means nothing here.

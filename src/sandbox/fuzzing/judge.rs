@@ -161,12 +161,61 @@ fn is_ours(location: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
+    use axum::http::header::{CONTENT_TYPE, LOCATION};
     use serde_json::json;
 
     use super::*;
 
     fn is_envelope(body: &Value) -> bool {
         envelope(body.as_object().unwrap()).is_ok()
+    }
+
+    fn verdict(method: &str, target: &str, (status, media, body): (u16, &str, &str)) -> Result<(), String> {
+        let asked = Asked::new(method.parse().unwrap(), target.parse().unwrap());
+        let mut answer = Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() };
+        answer.headers.insert(CONTENT_TYPE, media.parse().unwrap());
+        if status == 303 {
+            answer.headers.insert(LOCATION, body.parse().unwrap());
+        }
+        match media {
+            "text/html" => page(&asked, &answer, Told::default()),
+            _ if asked.is_control() => control(&answer),
+            _ => call(&asked, &answer, Told::default(), body.contains("changed")),
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_as_documented_is_found() {
+        let refusal = r#"{"error": "access_denied", "error_description": "no", "error_code": 1010}"#;
+        let changed = r#"{"error": "access_denied", "error_description": "changed", "error_code": 1010}"#;
+        let page = "<!doctype html><p>sandbox</p>";
+        let json = "application/json";
+        for (target, answer) in [
+            ("/v2/user", (200, json, "{}")),
+            ("/v2/user", (401, json, refusal)),
+            ("/v2/oauth2/authorize", (200, "text/html", page)),
+            ("/v2/oauth2/authorize", (303, "text/html", "http://127.0.0.1/cb?code=1")),
+            ("/v2/user/confirm", (303, "text/html", "https://anywhere.example/")),
+            ("/control/state", (404, json, "{}")),
+        ] {
+            assert_eq!(verdict("POST", target, answer), Ok(()), "{answer:?}");
+        }
+        for (target, answer) in [
+            ("/v2/user", (500, json, refusal)),
+            ("/v2/user", (401, json, "{")),
+            ("/v2/user", (401, json, "[]")),
+            ("/v2/user", (401, "text/plain", refusal)),
+            ("/v2/user", (200, json, refusal)),
+            ("/v2/user", (401, json, changed)),
+            ("/v2/oauth2/authorize", (500, "text/html", page)),
+            ("/v2/oauth2/authorize", (200, "text/html", "<!doctype html><p>WePay</p>")),
+            ("/v2/oauth2/authorize", (200, "text/html", "<!doctype html><p>sandbox <xss></p>")),
+            ("/v2/oauth2/authorize", (303, "text/html", "https://anywhere.example/")),
+            ("/control/state", (500, json, "{}")),
+        ] {
+            assert!(verdict("POST", target, answer).is_err(), "{answer:?}");
+        }
     }
 
     #[test]

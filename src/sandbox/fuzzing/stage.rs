@@ -235,24 +235,18 @@ impl Stage {
 fn made() -> Result<State, Broken> {
     let mut state = State::default();
     let entropy = Repeating::default();
-    for (email, user_state) in PEOPLE {
-        let user = User {
-            user_id: state.next_user_id(),
+    let [owner, ada, bob, cyd] = PEOPLE.map(|(email, user_state)| {
+        let user_id = state.next_user_id();
+        state.apply(Event::UserMade(User {
+            user_id,
             email: email.to_owned(),
             first_name: "Ada".to_owned(),
             last_name: "Low".to_owned(),
             state: user_state,
             password: Some(Password::new("pw", &entropy)),
-        };
-        state.apply(Event::UserMade(user));
-    }
-    let user_id = |email: &str| state.user_by_email(email).map_or(0, |user| user.user_id);
-    let (owner, ada, bob, cyd) = (
-        user_id("owner@platform.example"),
-        user_id("ada@shop.example"),
-        user_id("bob@shop.example"),
-        user_id("cyd@shop.example"),
-    );
+        }));
+        user_id
+    });
     let [first, second] = APPS;
     for ((client_id, secret), is_enabled) in [(first, true), (second, false)] {
         let enabled = PERMISSIONS.iter().filter(|_| is_enabled).map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
@@ -335,4 +329,61 @@ fn with_accounts(state: State) -> Result<State, Broken> {
     }
     stage.ask("/v2/user/send_confirmation", "STAGE_temporary", &json!({}))?;
     Ok(stage.core.lock().state.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code_of(stage: &Stage, path: &str, token: &str, body: &Value) -> u64 {
+        match stage.ask(path, token, body) {
+            Ok(_) => 0,
+            Err(Broken(text)) => {
+                let body: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
+                body["error_code"].as_u64().unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_and_codes_are_what_their_names_say() {
+        let stage = Stage::new().unwrap();
+        for (token, user, accounts) in [
+            ("STAGE_live", 0, 0),
+            ("STAGE_other", 0, 0),
+            ("STAGE_temporary", 0, 0),
+            ("STAGE_narrow", 0, 1010),
+            ("STAGE_expired", 1011, 1011),
+            ("STAGE_revoked", 1011, 1011),
+            ("STAGE_gone", 7003, 7003),
+            ("PRODUCTION_live", 1006, 1006),
+        ] {
+            assert_eq!(code_of(&stage, "/v2/user", token, &json!({})), user, "{token}");
+            assert_eq!(code_of(&stage, "/v2/account/find", token, &json!({})), accounts, "{token}");
+        }
+        for (code, refusal) in [("late", 1012), ("foreign", 1013), ("used", 1003), ("code", 0), ("code", 1003)] {
+            let [(client_id, secret), _] = APPS;
+            let body = json!({
+                "client_id": client_id, "client_secret": secret, "code": code, "redirect_uri": "http://127.0.0.1/cb",
+            });
+            assert_eq!(code_of(&stage, "/v2/oauth2/token", "", &body), refusal, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_input_finds_the_same_world_and_the_same_chance() {
+        let issued = || {
+            let stage = Stage::new().unwrap();
+            let before = stage.known().unwrap();
+            let body = json!({"name": "A", "description": "B"});
+            (
+                before.clone(),
+                stage.ask("/v2/account/create", "STAGE_live", &body).unwrap(),
+                before == stage.known().unwrap(),
+            )
+        };
+        let first = issued();
+        assert!(!first.2, "what was made is known");
+        assert_eq!(first, issued());
+    }
 }

@@ -107,11 +107,10 @@ impl Parameters {
         Ok(Some(text))
     }
 
-    /// An e-mail address that must be there, without space around it; the text of the error is inferred.
+    /// An e-mail address that must be there; the text of the error is inferred.
     pub(super) fn email(&self, name: &str) -> Result<String, ApiError> {
-        let email = self.required_text(name, TEXT_MAX)?.trim().to_owned();
-        let is_address = email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-        if is_address { Ok(email) } else { Err(ApiError::invalid_parameter(format!("invalid {name}"))) }
+        let email = self.required_text(name, TEXT_MAX)?;
+        if is_address(&email) { Ok(email) } else { Err(ApiError::invalid_parameter(format!("invalid {name}"))) }
     }
 
     /// An id that must be there; digits in a string are accepted (recorded in 2014 and 2017), and so is a number that is whole
@@ -201,6 +200,13 @@ fn is_form(media: &[u8]) -> bool {
 fn whole(number: &Number) -> Option<u64> {
     let exact = |float: &f64| float.fract() == 0.0 && (0.0..=EXACT_MAX).contains(float);
     number.as_u64().or_else(|| number.as_f64().filter(exact).and_then(|float| format!("{float:.0}").parse().ok()))
+}
+
+/// Whether a text can be an e-mail address: something on both sides of an at sign, and nothing that no address has, so that
+/// what is kept is what was given.
+pub(super) fn is_address(text: &str) -> bool {
+    let has_both = text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    has_both && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// Whether a text is an absolute http or https URI with a host.

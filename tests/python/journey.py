@@ -13,9 +13,10 @@ import cbor2
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from browser import Browser
 from callers import Callers, refused, step
 from registered import open_accounts, register_and_confirm, show_who_held_what
-from strongroom_dev import Browser, Dev
+from strongroom_dev import Dev
 
 from strongroom.v1 import (  # compiled by callers
     admin_service_pb2,
@@ -44,7 +45,7 @@ def start(callers, request_id, external_id="blue-bakery"):
 
 def consent(dev, invited, register):
     """The merchant's part: link, button, provider's page, and back; returns what return_url received."""
-    browser = Browser(dev)
+    browser = Browser(dev.tls)
     before = dev.token_calls()
     url, status, page = browser.go(invited.url)
     assert status == 200 and "Blue Bakery" in page, (status, page)
@@ -170,7 +171,7 @@ def main(path):
     evidence = refused(lambda: start(callers, "journey-4"), "TOKEN_STILL_LIVE")
     assert evidence["liveness"] == "live" and evidence["evidence_time"], evidence
     refused(lambda: start(callers, "journey-1", external_id="other"), "REQUEST_ID_REUSED")
-    stranger = Browser(dev)
+    stranger = Browser(dev.tls)
     _, status, _ = stranger.go(callback)
     assert status == 403 or status == 400, f"a callback in another browser was answered {status}"
     assert dev.token_calls() == 1, "the sandbox saw another mint"

@@ -4,8 +4,8 @@ import time
 
 from google.protobuf import timestamp_pb2
 
+from browser import Browser
 from callers import refused, step
-from strongroom_dev import Browser
 
 from strongroom.v1 import (  # compiled by callers
     account_pb2,
@@ -100,7 +100,7 @@ def register_and_confirm(dev, callers):
         assert asked.result == onboarding_service_pb2.CONFIRMATION_RESULT_SENT, asked
     (mail,) = dev.control("GET", f"/mails?user_id={token.subject}")["mails"]
     assert (mail["to"], mail["subject"]) == (EMAIL, "One click for your stall"), mail
-    browser = Browser(dev)
+    browser = Browser(dev.tls)
     url, status, page = browser.go(mail["link"])
     assert status == 200, (status, page)
     url, status, page = browser.submit(url, page, form="confirm", password=PASSWORD, accept="yes", decision="grant")

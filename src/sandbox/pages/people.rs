@@ -2,6 +2,7 @@
 
 use crate::sandbox::confirmation;
 use crate::sandbox::hash::Password;
+use crate::sandbox::parameters::is_address;
 use crate::sandbox::protocol::{NAME_MAX, TEXT_MAX};
 use crate::sandbox::state::{Event, User, UserState};
 use crate::sandbox::world::Context;
@@ -65,9 +66,7 @@ pub(in crate::sandbox) fn new_user(
     first_name: &str,
     last_name: &str,
 ) -> Result<User, &'static str> {
-    let (email, first_name, last_name) = (email.trim(), first_name.trim(), last_name.trim());
-    let is_address = email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-    if !is_address || email.chars().count() > TEXT_MAX {
+    if !is_address(email) || email.chars().count() > TEXT_MAX {
         return Err("That is not an email address.");
     }
     let is_name = |name: &str| !name.is_empty() && name.chars().count() <= NAME_MAX;

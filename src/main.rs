@@ -11,7 +11,7 @@ use strongroom::config::{Config, LogFormat, ProcessEnvironment};
 #[cfg(feature = "sandbox")]
 use strongroom::demo::{self, Site, SiteOptions};
 #[cfg(feature = "sandbox")]
-use strongroom::sandbox::{Options, Sandbox};
+use strongroom::sandbox::{Environment, Options, Sandbox, Throttle};
 use strongroom::{cli, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -103,6 +103,9 @@ enum LocalCommand {
         /// Keep state in this directory; without, it is gone at the end
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
+        /// Answer over TLS, with cert.pem and key.pem of this directory; made there when missing
+        #[arg(long, value_name = "DIR")]
+        tls_dir: Option<PathBuf>,
         /// Divide every duration by this
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         time_scale: u32,
@@ -112,6 +115,12 @@ enum LocalCommand {
         /// An authority (PEM) that receivers of notices may have their certificates from; repeatable
         #[arg(long, value_name = "FILE")]
         notice_ca: Vec<PathBuf>,
+        /// Which of the provider's environments to play, stage or production; a state directory keeps its own
+        #[arg(long, value_name = "NAME", default_value = "stage", value_parser = parse_name::<Environment>)]
+        environment: Environment,
+        /// How calls are limited, 30 in 10 seconds for each app: off, sliding or fixed
+        #[arg(long, value_name = "SHAPE", default_value = "sliding", value_parser = parse_name::<Throttle>)]
+        throttle: Throttle,
     },
 }
 
@@ -262,9 +271,10 @@ async fn run_local(command: LocalCommand) -> ExitCode {
             show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
-        LocalCommand::Sandbox { listen, dir, time_scale, setting, notice_ca } => {
+        LocalCommand::Sandbox { listen, dir, tls_dir, time_scale, setting, notice_ca, environment, throttle } => {
             let settings = setting.into_iter().collect();
-            sandbox(Options { settings, ..Options::alone(listen, dir, time_scale) }, &notice_ca).await
+            let alone = Options::alone(listen, dir, time_scale);
+            sandbox(Options { tls_dir, environment, throttle, settings, ..alone }, &notice_ca).await
         }
     };
     match done {
@@ -277,6 +287,12 @@ async fn run_local(command: LocalCommand) -> ExitCode {
 #[cfg(feature = "sandbox")]
 fn parse_json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
     serde_json::from_str(text)
+}
+
+#[cfg(feature = "sandbox")]
+/// One of the names that a type has in the sandbox's control API.
+fn parse_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|why| why.to_string())
 }
 
 /// A setting of the sandbox: its name, and its value as JSON.

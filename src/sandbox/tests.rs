@@ -21,5 +21,8 @@ mod rbits;
 mod receiver;
 mod registration;
 mod restart;
+mod server;
 mod snapshots;
 mod support;
+mod throttle;
+mod tls;

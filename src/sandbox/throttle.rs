@@ -65,17 +65,67 @@ fn app_of(call: &ApiCall<'_>) -> Option<u64> {
 /// The earliest moment whose calls still count; none when the throttle is off.
 fn window_start(context: &Context<'_>) -> Option<Timestamp> {
     let window = context.scaled(Duration::from_secs(context.settings.throttle_window_s.into()));
+    start_of(context.settings.throttle, window, context.now)
+}
+
+/// The same for a window of this length.
+fn start_of(shape: Throttle, window: Duration, now: Timestamp) -> Option<Timestamp> {
     let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX).max(1);
-    let now = context.now.as_micros();
-    match context.settings.throttle {
-        Throttle::Off => None,
+    let now = now.as_micros();
+    let start = match shape {
+        Throttle::Off => return None,
         // A call is out of the window when exactly its length has passed.
-        Throttle::Sliding => Some(now.saturating_sub(window).saturating_add(1)),
-        Throttle::Fixed => Some(now.saturating_sub(now.rem_euclid(window))),
-    }
-    .map(Timestamp::from_micros)
+        Throttle::Sliding => now.saturating_sub(window).saturating_add(1),
+        Throttle::Fixed => now.saturating_sub(now.rem_euclid(window)),
+    };
+    Some(Timestamp::from_micros(start))
 }
 
 fn newer(calls: &VecDeque<Timestamp>, since: Timestamp) -> usize {
     calls.len().saturating_sub(calls.partition_point(|at| *at < since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documented limit.
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    /// How many calls count at a time (in milliseconds) after 30 calls at each of these times.
+    fn counted(shape: Throttle, bursts: &[i64], at_ms: i64) -> usize {
+        let time = |ms: i64| Timestamp::from_micros(ms * 1000);
+        let mut meter = Meter::default();
+        for burst in bursts {
+            for _ in 0..30 {
+                meter.count(7, time(*burst), start_of(shape, WINDOW, time(*burst)).unwrap());
+            }
+        }
+        meter.used_by(7, start_of(shape, WINDOW, time(at_ms)).unwrap())
+    }
+
+    #[test]
+    fn a_sliding_window_forgets_a_call_when_its_length_has_passed() {
+        let sliding = |bursts: &[i64], at| counted(Throttle::Sliding, bursts, at);
+        assert_eq!((sliding(&[9_000], 9_000), sliding(&[9_000], 18_999), sliding(&[9_000], 19_000)), (30, 30, 0));
+        assert_eq!(sliding(&[9_000, 11_000], 18_999), 60);
+    }
+
+    #[test]
+    fn a_fixed_window_begins_anew_at_each_multiple_of_its_length() {
+        let fixed = |bursts: &[i64], at| counted(Throttle::Fixed, bursts, at);
+        assert_eq!((fixed(&[9_000], 9_999), fixed(&[9_000], 10_000), fixed(&[10_000], 19_999)), (30, 0, 30));
+        assert_eq!(fixed(&[9_000, 11_000], 18_999), 30);
+    }
+
+    #[test]
+    fn calls_that_count_no_more_take_no_room() {
+        let mut meter = Meter::default();
+        for second in 0..1_000 {
+            let now = Timestamp::from_unix_seconds(second);
+            meter.count(7, now, start_of(Throttle::Sliding, WINDOW, now).unwrap());
+        }
+        assert_eq!(meter.0[&7].len(), 10);
+        assert!(start_of(Throttle::Off, WINDOW, Timestamp::default()).is_none());
+    }
 }

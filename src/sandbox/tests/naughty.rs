@@ -87,7 +87,8 @@ impl Stage {
     async fn send(&self, request: Request<Body>) -> Answer {
         let shown = request.uri().to_string();
         let core = self.world.sandbox.core.clone();
-        let answer = server::answer::answer(core, false, request).await.unwrap_or_else(|_| panic!("{shown}: no answer"));
+        let answer =
+            server::answer::answer(core, false, request).await.unwrap_or_else(|_| panic!("{shown}: no answer"));
         let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (location, cookie) = (header(header::LOCATION), header(header::SET_COOKIE));
         let status = answer.status().as_u16();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::support::{Browser, PASSWORD, SCOPES, World, options};
 use crate::domain::ambient::AdjustableClock;
 use crate::sandbox::journal::FILE_NAME;
-use crate::sandbox::{Error, Options, Sandbox};
+use crate::sandbox::{Environment, Error, Options, Sandbox};
 
 #[tokio::test]
 async fn everything_acknowledged_is_there_after_a_restart() {
@@ -184,4 +184,20 @@ async fn the_journal_contains_no_token_no_code_and_no_password() {
     {
         assert!(!journal.contains(secret));
     }
+}
+
+#[tokio::test]
+async fn a_directory_keeps_the_environment_it_was_made_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let production = || Options { environment: Environment::Production, ..options(Some(dir.path())) };
+    let world = World::with(production()).await;
+    world.make_user("ada@shop.example").await;
+    let token = world.token("ada@shop.example").await;
+    assert!(token.starts_with("PRODUCTION_") && world.sandbox.app_owner_token().starts_with("PRODUCTION_"));
+    assert_eq!(world.control("GET", "/state", Value::Null).await["environment"], "production");
+    world.sandbox.stop().await;
+    let refused = Sandbox::start(options(Some(dir.path()))).await.err().unwrap();
+    assert_eq!(refused.to_string(), "the sandbox in this directory plays production, not stage");
+    let world = World::with(production()).await;
+    assert_eq!(world.user(&token).await.status, 200);
 }

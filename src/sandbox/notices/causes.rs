@@ -2,11 +2,11 @@
 //!
 //! A user notice: the user took the app's access back, was deleted, or changed state, as by confirming (WePay API docs, user
 //! page). That `/oauth2/token` and `/user/register` revoke earlier tokens is no user's doing and causes none (inferred). An
-//! account notice: the account changed state, which is also what its verification, disablement and deletion come down to (WePay
-//! API docs, account page). What is made causes none: whoever made it has the answer (inferred).
+//! account notice: the account changed state, also by time or by being deleted, or its owner was verified (WePay API docs,
+//! account page; one for both when they come together is inferred). What is made causes none: whoever made it has the answer (inferred).
 
 use super::record::Kind;
-use crate::sandbox::state::{Event, State};
+use crate::sandbox::state::{Change, Event, KycState, State};
 
 /// A notice to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +39,14 @@ pub(super) fn causes(before: &State, events: &[Event]) -> Vec<Cause> {
                 Some(account) if account.state != *state => Cause::about_account(before, *account_id),
                 _ => Vec::new(),
             },
+            Event::AccountStands { account_id, change: Change::Kyc { state: KycState::Verified } } => {
+                match before.account(*account_id) {
+                    Some(account) if account.standing.kyc != KycState::Verified => {
+                        Cause::about_account(before, *account_id)
+                    }
+                    _ => Vec::new(),
+                }
+            }
             _ => continue,
         };
         for cause in further {

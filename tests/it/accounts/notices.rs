@@ -1,9 +1,10 @@
-//! The provider's notices: taken at the addresses that we handed out, kept over a restart, and nowhere else.
+//! The provider's notices: taken at the addresses that we handed out, kept over a restart, and nowhere else. The last tests let
+//! the provider itself send them.
 
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, StatusCode, redirect};
-use serde_json::Value;
+use reqwest::{Certificate, Client, Method, StatusCode, redirect};
+use serde_json::{Value, json};
 use sqlx::Connection as _;
 use strongroom::domain::trail::{Event, EventKind, Outcome};
 
@@ -140,5 +141,93 @@ async fn a_notice_that_cannot_be_kept_is_asked_for_again() {
     assert_eq!(kept(&app).await, []);
     assert_eq!(sender.send(&account, BODY).await.0, StatusCode::OK);
     assert_eq!(kept(&app).await, [("account".to_owned(), "4711".to_owned(), 1)]);
+    app.close().await;
+}
+
+/// A shop with an account at the provider, where its notices begin.
+struct Told {
+    account_id: u64,
+    user_id: u64,
+}
+
+impl Told {
+    async fn of(app: &TestApp) -> Self {
+        let shop = app.connected("ada-books").await;
+        let made = app.create_account(&app.account_order(&shop, "Ada Books")).await.unwrap();
+        let state = app.control(Method::GET, "/state", None).await;
+        let accounts = state["accounts"].as_array().unwrap();
+        let account = accounts.iter().find(|account| account["reference_id"] == made.account_id.as_str()).unwrap();
+        let id = |name: &str| account[name].as_u64().unwrap();
+        Self { account_id: id("account_id"), user_id: id("owner_user_id") }
+    }
+
+    /// Something happens to the account at the provider.
+    async fn change_account(&self, app: &TestApp, state: &str) {
+        let path = format!("/accounts/{}/state", self.account_id);
+        app.control(Method::POST, &path, Some(json!({ "state": state }))).await;
+    }
+
+    fn account(&self, times: i64) -> (String, String, i64) {
+        ("account".to_owned(), self.account_id.to_string(), times)
+    }
+
+    fn user(&self, times: i64) -> (String, String, i64) {
+        ("user".to_owned(), self.user_id.to_string(), times)
+    }
+}
+
+/// What the provider says of its notices: how each stands, and what its last try was answered.
+async fn sent(app: &TestApp) -> Vec<(Value, Value)> {
+    let answer = app.control(Method::GET, "/notices", None).await;
+    let last =
+        |notice: &Value| notice["tries"].as_array().unwrap().last().map_or(Value::Null, |last| last["status"].clone());
+    answer["notices"].as_array().unwrap().iter().map(|notice| (notice["state"].clone(), last(notice))).collect()
+}
+
+#[tokio::test]
+async fn what_changes_at_the_provider_is_told_and_kept() {
+    let app = TestApp::start().await;
+    let told = Told::of(&app).await;
+    assert_eq!(sent(&app).await, [], "what the product did itself is no news");
+    told.change_account(&app, "disabled").await;
+    app.until("the account's notice", async || kept(&app).await == [told.account(1)]).await;
+    app.revoke(&told.user_id.to_string()).await;
+    app.until("the user's notice", async || kept(&app).await == [told.account(1), told.user(1)]).await;
+    let delivered = (json!("delivered"), json!(200));
+    app.until("the answers", async || sent(&app).await == [delivered.clone(), delivered.clone()]).await;
+    app.close().await;
+}
+
+#[tokio::test]
+async fn notices_that_waited_over_a_restart_come_reordered_and_twice() {
+    let app = TestApp::start().await;
+    let told = Told::of(&app).await;
+    app.control(Method::POST, "/settings", Some(json!({ "notices": "hold" }))).await;
+    told.change_account(&app, "active").await;
+    told.change_account(&app, "disabled").await;
+    app.revoke(&told.user_id.to_string()).await;
+    let app = app.restart().await;
+    assert_eq!(kept(&app).await, []);
+    assert_eq!(sent(&app).await, vec![(json!("held"), Value::Null); 3]);
+    app.control(Method::POST, "/notices/release", Some(json!({ "order": "reversed", "copies": 2 }))).await;
+    app.until("all of them", async || kept(&app).await == [told.account(4), told.user(2)]).await;
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_notice_that_could_not_be_kept_comes_again_also_over_a_restart() {
+    let app = TestApp::start().await;
+    let told = Told::of(&app).await;
+    let mut intruder = app.intruder().await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut intruder).await.unwrap();
+    told.change_account(&app, "disabled").await;
+    app.until("the refusal", async || sent(&app).await == [(json!("failed"), json!(503))]).await;
+    sqlx::query("ROLLBACK").execute(&mut intruder).await.unwrap();
+    intruder.close().await.unwrap();
+    let app = app.restart().await;
+    assert_eq!(kept(&app).await, []);
+    // The provider comes again a quarter of an hour later.
+    app.advance(Duration::from_secs(15 * 60)).await;
+    app.until("the retry", async || kept(&app).await == [told.account(1)]).await;
     app.close().await;
 }

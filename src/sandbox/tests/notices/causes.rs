@@ -127,3 +127,42 @@ async fn every_app_is_told_of_its_own_users_at_its_own_address() {
     assert_eq!(apps.iter().filter(|app| **app == mine).count(), 2);
     assert_eq!(apps.iter().filter(|app| **app == other["client_id"]).count(), 1);
 }
+
+#[tokio::test]
+async fn what_time_does_to_an_account_is_told_though_nobody_calls() {
+    let (world, receiver) = (World::start().await, Receiver::start().await);
+    let account = world.some_account(&receiver.uri("/")).await;
+    world.control("POST", &format!("/accounts/{account}/payments"), json!({"amount": 25})).await;
+    // Fourteen days without confirmation only stop its payments; thirty end it.
+    world.advance(14 * 86_400).await;
+    assert_eq!(world.notices("").await, Vec::<Value>::new());
+    world.advance(16 * 86_400).await;
+    assert_eq!(receiver.wait_for(1).await[0].body, format!("account_id={account}"));
+    assert_eq!(world.accounts().await[0]["state"], "deleted");
+}
+
+#[tokio::test]
+async fn a_verified_owner_is_told_once_with_what_it_changes() {
+    let (world, receiver) = (World::start().await, Receiver::start().await);
+    let (ada, token) = world.register("ada@shop.example").await;
+    world.control("POST", &format!("/users/{ada}/confirm"), json!({})).await;
+    for (bank_first, wanted) in [(false, 2), (true, 1)] {
+        let account = world.account_with(&token, &receiver.uri("/")).await;
+        let bank = async || world.control("POST", &format!("/accounts/{account}/bank"), json!({"name": "First"})).await;
+        let kyc =
+            async || world.control("POST", &format!("/accounts/{account}/kyc"), json!({"state": "verified"})).await;
+        if bank_first {
+            bank().await;
+            kyc().await;
+        } else {
+            kyc().await;
+            bank().await;
+        }
+        // A second time it is no news.
+        kyc().await;
+        assert_eq!(world.notices(&format!("?account_id={account}")).await.len(), wanted, "{bank_first}");
+        let state = world.ok(&token, "/account", json!({"account_id": account})).await["state"].clone();
+        assert_eq!(state, "active");
+    }
+    receiver.wait_for(3).await;
+}

@@ -140,6 +140,7 @@ impl Site {
             throttle: Throttle::Off,
             settings: serde_json::Map::new(),
             tls_dir: None,
+            notice_roots: Vec::new(),
         })
         .await?;
         let listeners = Listeners {

@@ -112,12 +112,15 @@ enum LocalCommand {
         /// Begin with this setting of the control API (docs/sandbox.md); repeatable
         #[arg(long, value_name = "NAME=JSON", value_parser = parse_setting)]
         setting: Vec<(String, serde_json::Value)>,
-        /// Which of the provider's environments to play; a state directory keeps its own
-        #[arg(long, value_name = "NAME", default_value = "stage", value_parser = ["stage", "production"])]
-        environment: String,
-        /// How calls are limited, 30 in 10 seconds for each app
-        #[arg(long, value_name = "SHAPE", default_value = "sliding", value_parser = ["off", "sliding", "fixed"])]
-        throttle: String,
+        /// An authority (PEM) that receivers of notices may have their certificates from; repeatable
+        #[arg(long, value_name = "FILE")]
+        notice_ca: Vec<PathBuf>,
+        /// Which of the provider's environments to play, stage or production; a state directory keeps its own
+        #[arg(long, value_name = "NAME", default_value = "stage", value_parser = parse_name::<Environment>)]
+        environment: Environment,
+        /// How calls are limited, 30 in 10 seconds for each app: off, sliding or fixed
+        #[arg(long, value_name = "SHAPE", default_value = "sliding", value_parser = parse_name::<Throttle>)]
+        throttle: Throttle,
     },
 }
 
@@ -268,16 +271,10 @@ async fn run_local(command: LocalCommand) -> ExitCode {
             show(grants, change).await
         }
         LocalCommand::Dev { dir } => develop(dir).await,
-        LocalCommand::Sandbox { listen, dir, tls_dir, time_scale, setting, environment, throttle } => {
+        LocalCommand::Sandbox { listen, dir, tls_dir, time_scale, setting, notice_ca, environment, throttle } => {
             let settings = setting.into_iter().collect();
-            let environment = if environment == "production" { Environment::Production } else { Environment::Stage };
-            let throttle = match throttle.as_str() {
-                "off" => Throttle::Off,
-                "fixed" => Throttle::Fixed,
-                _ => Throttle::Sliding,
-            };
             let alone = Options::alone(listen, dir, time_scale);
-            sandbox(Options { tls_dir, environment, throttle, settings, ..alone }).await
+            sandbox(Options { tls_dir, environment, throttle, settings, ..alone }, &notice_ca).await
         }
     };
     match done {
@@ -290,6 +287,12 @@ async fn run_local(command: LocalCommand) -> ExitCode {
 #[cfg(feature = "sandbox")]
 fn parse_json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
     serde_json::from_str(text)
+}
+
+#[cfg(feature = "sandbox")]
+/// One of the names that a type has in the sandbox's control API.
+fn parse_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|why| why.to_string())
 }
 
 /// A setting of the sandbox: its name, and its value as JSON.
@@ -331,8 +334,11 @@ async fn develop(dir: PathBuf) -> Result<(), Failure> {
 }
 
 #[cfg(feature = "sandbox")]
-async fn sandbox(options: Options) -> Result<(), Failure> {
+async fn sandbox(mut options: Options, notice_cas: &[PathBuf]) -> Result<(), Failure> {
     telemetry::init(telemetry::Format::Text, FILTER)?;
+    for file in notice_cas {
+        options.notice_roots.push(std::fs::read(file).map_err(|why| format!("{}: {why}", file.display()))?);
+    }
     let sandbox = Sandbox::start(options).await?;
     say(&format!("{}\n", serde_json::to_string(sandbox.endpoints())?))?;
     let mut signals = Signals::new()?;

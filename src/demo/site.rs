@@ -122,11 +122,17 @@ impl Site {
         make_private_dir(&options.dir)?;
         let dir = options.dir.canonicalize().map_err(|why| SiteError::file(&options.dir, &why))?;
         let product = dir.join("product");
-        make_private_dir(&product.join("tls"))?;
+        let notice_roots = vec![certify(&product.join("tls"))?];
         let clock = Arc::new(AdjustableClock::default());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let before = DevJson::read(&dir.join("dev.json")).ok();
         let ports = Ports::of(before.as_ref());
+        // Before the sandbox: a notice that is due at its start waits in the queue of connections until the product answers.
+        let listeners = Listeners {
+            grpc: listen(ports.grpc).await?,
+            public: listen(ports.public).await?,
+            ops: listen(ports.ops).await?,
+        };
         let sandbox = Sandbox::start(SandboxOptions {
             listen: loopback(ports.sandbox),
             dir: Some(dir.join("sandbox")),
@@ -138,16 +144,12 @@ impl Site {
             environment: SandboxEnvironment::Stage,
             // The product keeps no budget of calls yet.
             throttle: Throttle::Off,
+            notice_roots,
             settings: serde_json::Map::new(),
             tls_dir: None,
             notice_roots: Vec::new(),
         })
         .await?;
-        let listeners = Listeners {
-            grpc: listen(ports.grpc).await?,
-            public: listen(ports.public).await?,
-            ops: listen(ports.ops).await?,
-        };
         let mut around = Surroundings::new(Arc::<AdjustableClock>::clone(&clock), entropy);
         around.capabilities.mint_revokes = options.mint_revokes;
         furnish(&product, &options, &sandbox, &around)?;
@@ -239,13 +241,19 @@ async fn listen(port: u16) -> Result<TcpListener, SiteError> {
     TcpListener::bind(address).await.map_err(|why| SiteError::Listen { address, why })
 }
 
-/// Writes what an operator would bring: keys, certificates, grants, the app's secret. What is there stays.
-fn furnish(product: &Path, options: &SiteOptions, sandbox: &Sandbox, around: &Surroundings) -> Result<(), SiteError> {
-    let tls = product.join("tls");
-    if !tls.join("ca.pem").exists() {
+/// Makes certificates for server and callers unless they are there; returns their authority.
+fn certify(tls: &Path) -> Result<Vec<u8>, SiteError> {
+    make_private_dir(tls)?;
+    let authority = tls.join("ca.pem");
+    if !authority.exists() {
         let callers: Vec<_> = CALLERS.iter().map(|name| (*name, caller_id(name))).collect();
-        establish(&tls, &callers)?;
+        establish(tls, &callers)?;
     }
+    std::fs::read(&authority).map_err(|why| SiteError::file(&authority, &why))
+}
+
+/// Writes what else an operator would bring: keys, grants, the app's secret. What is there stays.
+fn furnish(product: &Path, options: &SiteOptions, sandbox: &Sandbox, around: &Surroundings) -> Result<(), SiteError> {
     let keyring = product.join("keyring.json");
     if !keyring.exists() {
         app::create_keyring(&keyring, around)?;

@@ -1,5 +1,5 @@
 //! The API calls. Order of checks: route, throttle, required headers, version, body, authentication, whether the app may ask
-//! for the version, scope, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
+//! for the version, scope and permission, parameters (unexpected, then missing; then each call's own: types and lengths), object, state.
 
 mod accounts;
 mod app;
@@ -78,9 +78,14 @@ impl<'a> ApiCall<'a> {
             Proof::Token(None) => drop(self.authenticate()?),
             Proof::Token(Some(scope)) => drop(self.authorize(scope)?),
         }
+        if let Some((permission, what)) = entry.permission {
+            self.require_permission(permission, what)?;
+        }
         if let Some(takes) = entry.takes {
             let of_the_client = if entry.proof == Proof::Client { &["client_id", "client_secret"][..] } else { &[] };
-            self.parameters.refuse_others(&[of_the_client, takes.required, takes.optional])?;
+            let newer =
+                takes.since.filter(|(version, _)| self.version() >= *version).map_or(&[][..], |(_, names)| names);
+            self.parameters.refuse_others(&[of_the_client, takes.required, takes.optional, newer])?;
             self.parameters.require(takes.required)?;
         }
         Ok(())
@@ -249,11 +254,11 @@ pub(super) fn is_known(call: &str) -> bool {
 /// The API version asked for; an empty header counts as none (Ruby SDK, WePay.NET).
 pub(super) fn requested_version(request: &Request) -> Result<Option<&'static str>, ApiError> {
     let header = request.headers.get("api-version").and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
-    match protocol::VERSIONS.into_iter().find(|version| *version == header) {
-        None if header.is_empty() => Ok(None),
-        None => Err(ApiError::invalid_version()),
-        known => Ok(known),
+    if header.is_empty() {
+        return Ok(None);
     }
+    let known = protocol::VERSIONS.into_iter().find(|version| *version == header);
+    known.map(Some).ok_or_else(ApiError::invalid_version)
 }
 
 /// A known path below `/v2`, the pages' too: what the call log need not copy.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::access::Access;
 use super::{ApiCall, rbits};
 use crate::sandbox::lifecycle::{deleted, stands};
-use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
+use crate::sandbox::protocol::{ApiError, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
 use crate::sandbox::state::{
     Account, AccountState, Change, Event, Rbit, RbitObject, Standing, Token, TokenKind, View, since,
 };
@@ -26,7 +26,7 @@ const KINDS: [&str; 3] = ["personal", "business", "nonprofit"];
 /// `/account`. A deleted account is answered with its state, so that a notice of its deletion can be understood; a member
 /// may look, too (both inferred).
 pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let account = Access::of(call, &["account_id"])?.account;
+    let account = Access::of(call)?.account;
     Ok(account.object(&view(call, account)))
 }
 
@@ -35,6 +35,8 @@ pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
     let (_, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+    let paging = if call.version() >= since::PAGING { &["start", "limit"][..] } else { &[] };
+    call.parameters.refuse_others(&[&["name", "reference_id", "sort_order"], paging])?;
     let name = call.parameters.text("name", TEXT_MAX)?;
     let reference_id = call.parameters.text("reference_id", TEXT_MAX)?;
     let is_ascending =
@@ -47,8 +49,6 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let start = number(call.parameters.integer("start")?).unwrap_or(0);
     let limit = call.parameters.integer("limit")?.or(context.settings.find_limit.map(u64::from));
     let limit = number(limit).unwrap_or(usize::MAX);
-    let paging = if call.version() >= since::PAGING { &["start", "limit"][..] } else { &[] };
-    call.parameters.refuse_unexpected(&[&["name", "reference_id", "sort_order"], paging].concat())?;
     let is_wanted = |account: &&Account| {
         account.state != AccountState::Deleted
             && (name.is_none() || name == account.details.name)
@@ -66,9 +66,10 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let context = call.context;
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+    call.parameters.refuse_others(&[&["type", "mcc", "country", "currencies"], details::known(call.version())])?;
+    // An empty name has an answer of its own.
     names::check(call.parameters.raw("name"), call.version())?;
-    call.parameters.required_text("name", TEXT_MAX)?;
-    call.parameters.required_text("description", LONG_TEXT_MAX)?;
+    call.parameters.require(&["name", "description"])?;
     let details = details::read(call)?;
     let kind = call.parameters.text("type", TEXT_MAX)?.unwrap_or_else(|| "personal".to_owned());
     if !KINDS.contains(&kind.as_str()) {
@@ -79,8 +80,6 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let fee_schedule = details::fee_schedule(call)?;
     let account_id = context.state.next_account_id();
     let told = told(call, token, account_id)?;
-    let own = ["type", "mcc", "country", "currencies"];
-    call.parameters.refuse_unexpected(&details::known(call.version(), &own))?;
     refuse_taken(context, token, details.reference_id.as_ref(), None)?;
     let is_pending = token.kind == TokenKind::Temporary;
     let mut account = Account {
@@ -109,11 +108,11 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 /// `/account/modify`: what is not named stays.
 pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+    call.parameters.refuse_others(&[&["account_id"], details::known(call.version())])?;
     let account_id = call.parameters.required_id("account_id")?;
     let details = details::read(call)?;
     let fee_schedule = details::fee_schedule(call)?;
     let told = told(call, token, account_id)?;
-    call.parameters.refuse_unexpected(&details::known(call.version(), &["account_id"]))?;
     let account = Access::find(call, token, user, account_id)?.by_editor()?.account;
     refuse_taken(call.context, token, details.reference_id.as_ref(), Some(account))?;
     let mut changed = account.clone();
@@ -133,9 +132,7 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 
 /// `/account/delete`, by the owner alone (inferred); for good.
 pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let reason = call.parameters.text("reason", TEXT_MAX);
-    let access = Access::of(call, &["account_id", "reason"])?;
-    let reason = reason?;
+    let (access, reason) = Access::with(call, None, |call| call.parameters.text("reason", TEXT_MAX))?;
     let account = access.by_owner()?.by_editor()?.account;
     if !account.standing.is_empty() {
         return Err(errors::not_empty());

@@ -17,14 +17,8 @@ pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 /// `/app/modify`: what is not named stays; an empty list of domains clears them, as at accounts.
 pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let mut app = call.client()?.clone();
-    if let Some(theme) = call.parameters.object("theme_object")? {
-        theme::check(&theme)?;
-        app.theme_object = Some(theme);
-    }
-    if let Some(domains) = call.parameters.array("gaq_domains")? {
-        theme::check_domains(&domains)?;
-        app.gaq_domains = Some(domains);
-    }
+    app.theme_object = theme::read(&call.parameters)?.or(app.theme_object);
+    app.gaq_domains = theme::domains(&call.parameters)?.or(app.gaq_domains);
     let body = object(&app);
     call.events.push(Event::AppChanged(Box::new(app)));
     Ok(body)

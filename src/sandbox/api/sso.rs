@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::{ApiCall, users};
 use crate::sandbox::confirmation;
 use crate::sandbox::hash::random_uuid;
-use crate::sandbox::protocol::{ApiError, PERMISSION_SSO, SSO_TOKEN_LIFE, TEXT_MAX};
+use crate::sandbox::protocol::{ApiError, SSO_TOKEN_LIFE, TEXT_MAX};
 use crate::sandbox::state::{Event, Token, User, UserState};
 
 /// What the text of a refusal calls it; inferred.
-const WHAT: &str = "single sign-on";
+pub(super) const WHAT: &str = "single sign-on";
 
 /// `/user/mark_email_verified`: the app vouches for the address; that confirms the registration like the person's own consent
 /// does (WePay.NET: to be made within the time limits of a registration).
@@ -42,7 +42,6 @@ pub(super) fn change_email(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 /// `/user/logout`: ends the person's sessions at WePay's pages.
 pub(super) fn logout(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let (token, user) = call.authenticate()?;
-    call.require_permission(PERMISSION_SSO, WHAT)?;
     for sha256 in call.context.state.sessions_of(user.user_id) {
         call.events.push(Event::SessionClosed { sha256: sha256.to_owned() });
     }
@@ -52,7 +51,6 @@ pub(super) fn logout(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 /// `/user/request_sso_token`: a UUID that is good for one use in ten minutes, and the second in which it ends.
 pub(super) fn request_token(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     call.authenticate()?;
-    call.require_permission(PERMISSION_SSO, WHAT)?;
     let context = call.context;
     let expires_at = context.now.plus(context.scaled(SSO_TOKEN_LIFE));
     Ok(json!({
@@ -69,7 +67,6 @@ pub(super) fn second_factor(_: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 /// The token's user, whom the app must have registered for single sign-on.
 fn own_user<'a>(call: &mut ApiCall<'a>) -> Result<(&'a Token, &'a User), ApiError> {
     let (token, user) = call.authenticate()?;
-    call.require_permission(PERMISSION_SSO, WHAT)?;
     if !call.context.state.is_single_sign_on(user.user_id, token.client_id) {
         return Err(ApiError::not_single_sign_on());
     }

@@ -147,9 +147,10 @@ impl Round {
 fn plan(core: &Core, busy: &[Job]) -> io::Result<Plan> {
     let mut world = core.lock();
     let now = core.clock.now();
+    world.settle(now)?;
     park(&mut world, now)?;
     let book = world.state.notices();
-    let next = book.next_due(now);
+    let next = [book.next_due(now), world.state.next_due()].into_iter().flatten().min();
     let released = book.next_released().map(|notice| (Source::Release, notice));
     let requested = book.requested().map(|notice| (Source::Request, notice));
     let due = book.due(now).map(|notice| (Source::Schedule, notice));

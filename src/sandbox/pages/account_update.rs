@@ -3,6 +3,7 @@
 //! The address is no secret: whoever has it must sign in as the owner, and learns nothing before.
 
 mod details;
+mod prefill;
 
 use askama::Template;
 use axum::http::Method;

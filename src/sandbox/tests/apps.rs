@@ -50,7 +50,7 @@ async fn an_app_sets_its_looks_and_its_analytics() {
     assert_eq!((&fresh["state"], &fresh["status"]), (&json!("active"), &json!("approved")));
     assert_eq!((&fresh["theme_object"], &fresh["gaq_domains"]), (&Value::Null, &json!([])));
     assert_eq!(fresh.as_object().unwrap().len(), 6);
-    let theme = json!({"name": "Dark", "primary_color": "0a0a0a", "button_color": "fff"});
+    let theme = json!({"name": "Dark", "primary_color": "0a0a0a", "button_color": "ffffff"});
     let modified = modify(json!({"theme_object": theme, "gaq_domains": ["UA-1-1"]})).await.json();
     assert_eq!((&modified["theme_object"]["name"], &modified["gaq_domains"]), (&json!("Dark"), &json!(["UA-1-1"])));
     assert!(modified["theme_object"]["theme_id"].is_u64());
@@ -61,7 +61,7 @@ async fn an_app_sets_its_looks_and_its_analytics() {
     assert_eq!(again.json(), cleared, "what was answered can be sent back");
     for (wrong, text) in [
         (json!({"theme_object": "dark"}), "Parameter 'theme_object' expected object"),
-        (json!({"theme_object": {"primary_color": "#fff"}}), "invalid theme_object parameter primary_color"),
+        (json!({"theme_object": {"primary_color": "#fff"}}), "primary_color must be six hexadecimal digits"),
         (json!({"gaq_domains": "UA-1-1"}), "Parameter 'gaq_domains' expected array"),
         (json!({"name": "x"}), "name parameter is unexpected"),
     ] {

@@ -9,6 +9,7 @@ struct Call {
     name: String,
     scope: Option<String>,
     is_client: bool,
+    has_permission: bool,
     required: Vec<String>,
 }
 
@@ -21,10 +22,11 @@ async fn calls(world: &World) -> Vec<Call> {
             name: call["call"].as_str().unwrap().to_owned(),
             scope: call["scope"].as_str().map(str::to_owned),
             is_client: call["auth"] == "client",
+            has_permission: call["permission"].is_string(),
             required: serde_json::from_value(call["parameters"]["required"].clone()).unwrap(),
         })
         .collect();
-    assert!(calls.len() > 15);
+    assert!(calls.len() > 30);
     calls
 }
 
@@ -51,6 +53,9 @@ async fn every_call_checks_in_the_same_order() {
     let code = world.code_with("bob@shop.example", "refund_payments").await;
     let narrow = world.exchange(&code).await.json()["access_token"].as_str().unwrap().to_owned();
     let token = world.token("ada@shop.example").await;
+    let path = format!("/apps/{}", endpoints.client_id);
+    let all = json!({"permissions": ["sso", "kyc", "settlement"]});
+    world.control("POST", &path, all.clone()).await;
     let settings = |on: bool| json!({"headers_required": on, "strict_versions": on});
     for call in calls(&world).await {
         let name = call.name.as_str();
@@ -82,7 +87,15 @@ async fn every_call_checks_in_the_same_order() {
                 assert!(description.ends_with(&format!("Permission required: {scope}")), "{description}");
             }
         }
-        let answer = send(&world, name, token, "", text(&body)).await;
+        if call.has_permission {
+            world.control("POST", &path, json!({"permissions": []})).await;
+            let answer = send(&world, name, token, "", text(&body)).await;
+            assert_eq!(answer.refusal(), (401, "access_denied".to_owned(), 1010), "{name}: then the permission");
+            world.control("POST", &path, all.clone()).await;
+        }
+        let mut strange = body.clone();
+        strange.retain(|parameter, _| !call.required.contains(parameter));
+        let answer = send(&world, name, token, "", text(&strange)).await;
         assert_eq!(answer.json()["error_description"], "cvv parameter is unexpected", "{name}: then strangers");
         body.remove("cvv");
         for missing in &call.required {
@@ -153,6 +166,10 @@ async fn the_version_must_fit_the_app_before_anything_of_the_call_is_looked_at()
     ] {
         assert_eq!(code(version).await, expected, "{version}");
     }
+    let code_of_few = world.code_with("ada@shop.example", "refund_payments").await;
+    let scopeless = world.exchange(&code_of_few).await.json()["access_token"].as_str().unwrap().to_owned();
+    let narrow = send(&world, "/user", &scopeless, "2018-10-03", String::new()).await;
+    assert_eq!(narrow.refusal().2, 1016, "before the scope");
     let app = send(&world, "/app", "", "2019-04-03", client.clone()).await;
     assert_eq!((app.refusal().2, app.json().as_object().unwrap().len()), (1016, 5));
     let nobody = send(&world, "/app", "", "2019-04-03", "{}".to_owned()).await;
@@ -283,7 +300,7 @@ async fn the_user_has_rbit_ids_since_september_2015() {
 async fn registering_an_address_again_finds_its_user_in_whatever_state_until_it_is_deleted() {
     let world = World::start().await;
     let (ada, first) = world.register("ada@shop.example").await;
-    let mut body = world.register_body(" ADA@shop.example ");
+    let mut body = world.register_body("ADA@shop.example");
     body["first_name"] = json!("Eve");
     let again = world.send(world.post("/user/register", &body)).await.json();
     assert_eq!((again["user_id"].as_u64(), again["token_type"].as_str()), (Some(ada), Some("BEARER")));

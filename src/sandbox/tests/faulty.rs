@@ -245,6 +245,43 @@ async fn a_burst_of_the_throttle_refuses_as_many_calls_as_it_says_and_changes_no
 }
 
 #[tokio::test]
+async fn a_fault_hits_a_batch_as_one_request_and_never_the_calls_inside() {
+    let world = World::start().await;
+    let (_, token) = world.register("ada@shop.example").await;
+    let endpoints = world.sandbox.endpoints();
+    let shop = json!({"name": "Shop", "description": "Bread"});
+    let body = json!({
+        "client_id": endpoints.client_id, "client_secret": endpoints.client_secret,
+        "calls": [{"call": "/account/create", "authorization": token, "parameters": shop}],
+    });
+    world.fault(json!({"path": "/account/create", "kind": "status", "status": 500, "error_code": 1008})).await;
+    assert_eq!(world.send(world.post("/batch/create", &body)).await.status, 200);
+    assert_eq!(world.accounts().await.len(), 1);
+    assert_eq!(world.control("GET", "/faults", Value::Null).await["faults"][0]["fired"], 0);
+    world.fault(json!({"path": "/batch/create", "kind": "lose_after"})).await;
+    assert!(world.try_send(world.post("/batch/create", &body)).await.is_err());
+    assert_eq!(world.accounts().await.len(), 2, "what the calls inside did stays done");
+    world.fault(json!({"path": "/batch/create", "kind": "lose_before"})).await;
+    assert!(world.try_send(world.post("/batch/create", &body)).await.is_err());
+    assert_eq!(world.accounts().await.len(), 2);
+}
+
+#[tokio::test]
+async fn pages_can_be_hit_too() {
+    let (world, ..) = world_with_code().await;
+    let page = async || world.try_send(world.client.get(world.authorize_url("view_user"))).await;
+    let whole = page().await.unwrap();
+    world.fault(json!({"path": "/oauth2/authorize", "kind": "status", "status": 502})).await;
+    assert_eq!(page().await.unwrap().status, 502);
+    world.fault(json!({"path": "/v2/oauth2/authorize", "kind": "empty"})).await;
+    let empty = page().await.unwrap();
+    assert_eq!((empty.status, empty.text.as_str()), (200, ""));
+    world.fault(json!({"path": "/oauth2/authorize", "kind": "cut"})).await;
+    assert!(page().await.is_err());
+    assert_eq!(page().await.unwrap().status, whole.status);
+}
+
+#[tokio::test]
 async fn revoke_before_kills_the_token_on_its_way_in() {
     let (world, ada, _) = world_with_code().await;
     let token = world.token("ada@shop.example").await;

@@ -1,7 +1,10 @@
 //! The life of an account on the movable clock.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use super::receiver::Receiver;
 use super::support::{World, options};
 use crate::domain::ambient::Clock as _;
 
@@ -284,4 +287,18 @@ async fn an_unconfirmed_account_without_payments_outlives_its_token() {
     world.advance(91 * DAY).await;
     assert_eq!(world.call(&token, "/account", json!({"account_id": id})).await.refusal().2, 1011);
     assert_eq!(world.accounts().await[0]["state"], "pending");
+}
+
+#[tokio::test]
+async fn what_time_does_is_told_though_nobody_calls() {
+    let world = World::start().await;
+    let receiver = Receiver::start().await;
+    world.make_user("ada@shop.example").await;
+    let token = world.token("ada@shop.example").await;
+    let body = json!({"name": "A", "description": "B", "callback_uri": receiver.uri("/n?a=b")});
+    let id = world.ok(&token, "/account/create", body).await["account_id"].clone();
+    assert_eq!(pay(&world, &id, json!(1)).await, 200);
+    world.sandbox.core.clock.advance(Duration::from_secs(30 * DAY));
+    assert_eq!(receiver.wait_for(1).await[0].body, format!("account_id={id}"));
+    assert_eq!(look(&world, &token, &id).await["state"], "disabled");
 }

@@ -14,16 +14,28 @@ pub(super) struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// Authenticates, checks the scope, and finds `account_id` among the accounts of the user or those that the user is a
-    /// member of; `known` are the call's parameters.
-    pub(super) fn of(call: &mut ApiCall<'a>, known: &[&str]) -> Result<Self, ApiError> {
-        let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
-        let account_id = call.parameters.required_id("account_id")?;
-        call.parameters.refuse_unexpected(known)?;
-        Self::find(call, token, user, account_id)
+    /// The account of a call that has no other parameter; anyone with access to it may ask.
+    pub(super) fn of(call: &mut ApiCall<'a>) -> Result<Self, ApiError> {
+        Self::with(call, None, |_| Ok(())).map(|(access, ())| access)
     }
 
-    /// The same when the parameters were looked at already.
+    /// Checks the app's permission, reads the other parameters, and then finds `account_id` among the accounts of the user
+    /// or those that the user is a member of.
+    pub(super) fn with<T>(
+        call: &mut ApiCall<'a>,
+        permission: Option<&str>,
+        read: impl FnOnce(&ApiCall<'a>) -> Result<T, ApiError>,
+    ) -> Result<(Self, T), ApiError> {
+        let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
+        if let Some(permission) = permission {
+            call.require_permission(permission, permission)?;
+        }
+        let account_id = call.parameters.required_id("account_id")?;
+        let wanted = read(call)?;
+        Ok((Self::find(call, token, user, account_id)?, wanted))
+    }
+
+    /// The account when the parameters were looked at already.
     pub(super) fn find(
         call: &mut ApiCall<'a>,
         token: &'a Token,

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{ApiCall, names};
+use crate::sandbox::api::theme;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX};
 use crate::sandbox::state::{Change, Details, since};
 
-/// What both calls take in every version.
-const EVER: [&str; 10] = [
+/// What both calls take; the first has come with [`since::CONTACT`].
+const KNOWN: [&str; 11] = [
+    CONTACT,
     "name",
     "description",
     "reference_id",
@@ -21,7 +23,7 @@ const EVER: [&str; 10] = [
     "rbits",
 ];
 
-/// What both take since [`since::CONTACT`].
+/// A telephone number for payers.
 const CONTACT: &str = "support_contact_number";
 
 /// Countries, each with its currency and the permission an app needs for it (WePay best practices: all but the first
@@ -32,19 +34,15 @@ const COUNTRIES: [(&str, &str, Option<&str>); 3] =
 /// Digits of a merchant category code.
 const MCC_DIGITS: usize = 4;
 
-/// Colours of a theme: six hexadecimal digits each (WePay API docs, theme structure).
-const COLOURS: [&str; 4] = ["primary_color", "secondary_color", "background_color", "button_color"];
-
-/// Length of a theme's name (WePay.NET).
-const THEME_NAME_MAX: usize = 64;
-
 /// Digits of a telephone's country code (WePay.NET: one to three, perhaps behind a plus).
 const COUNTRY_CODE_DIGITS: usize = 3;
 
-/// The parameters of both calls in a version, with those of one of them.
-pub(super) fn known(version: &str, own: &[&'static str]) -> Vec<&'static str> {
-    let contact = Some(CONTACT).filter(|_| version >= since::CONTACT);
-    EVER.into_iter().chain(own.iter().copied()).chain(contact).collect()
+/// The parameters of both calls in a version.
+pub(super) fn known(version: &str) -> &'static [&'static str] {
+    match KNOWN.split_first() {
+        Some((_, ever)) if version < since::CONTACT => ever,
+        _ => &KNOWN,
+    }
 }
 
 /// What the parameters say of an account. `country_options` means nothing here.
@@ -52,17 +50,13 @@ pub(super) fn read(call: &ApiCall<'_>) -> Result<Details, ApiError> {
     let parameters = &call.parameters;
     names::check(parameters.raw("name"), call.version())?;
     check_country_options(parameters)?;
-    let gaq_domains = parameters.array("gaq_domains")?;
-    if gaq_domains.as_ref().and_then(Value::as_array).is_some_and(|all| !all.iter().all(Value::is_string)) {
-        return Err(ApiError::invalid_parameter("gaq_domains parameter must be an array of strings"));
-    }
     Ok(Details {
         name: parameters.text("name", TEXT_MAX)?,
         description: parameters.text("description", LONG_TEXT_MAX)?,
         reference_id: parameters.text("reference_id", TEXT_MAX)?,
         image_uri: parameters.uri("image_uri")?,
-        gaq_domains,
-        theme_object: theme(parameters)?,
+        gaq_domains: theme::domains(parameters)?,
+        theme_object: theme::read(parameters)?,
         callback_uri: parameters.callback_uri(call.context.settings.lax_redirects)?,
         support_contact_number: contact(parameters)?,
     })
@@ -116,24 +110,6 @@ fn check_country_options(parameters: &Parameters) -> Result<(), ApiError> {
         None | Some(Value::Null | Value::Bool(_)) => Ok(()),
         Some(_) => Err(ApiError::invalid_parameter("Parameter 'debit_opt_in' expected boolean")),
     }
-}
-
-/// A theme without its id, which is WePay's to give; one that comes with it is taken (python-wepay's documentation shows
-/// the whole structure).
-fn theme(parameters: &Parameters) -> Result<Option<Value>, ApiError> {
-    let Some(theme) = parameters.nested("theme_object")? else { return Ok(None) };
-    theme.refuse_unexpected(&[&["name", "theme_id"], &COLOURS[..]].concat())?;
-    theme.integer("theme_id")?;
-    let mut fields = serde_json::Map::new();
-    for (name, limit) in [("name", THEME_NAME_MAX)].into_iter().chain(COLOURS.map(|colour| (colour, TEXT_MAX))) {
-        let Some(text) = theme.text(name, limit)? else { continue };
-        let is_colour = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if name != "name" && !is_colour {
-            return Err(ApiError::invalid_parameter(format!("{name} must be six hexadecimal digits")));
-        }
-        fields.insert(name.to_owned(), Value::String(text));
-    }
-    Ok(Some(Value::Object(fields)))
 }
 
 /// A telephone number for payers.

@@ -13,6 +13,9 @@ use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
 use crate::sandbox::state::{Account, Change, KycState};
 
+/// What an app must be enabled for.
+const PERMISSION: Option<&str> = Some("kyc");
+
 /// Identities are numbered like their accounts, this far above, so that a mix-up shows.
 const KYC_ID_ABOVE: u64 = 2_000_000_000;
 
@@ -55,22 +58,21 @@ const OWNER: [(&str, bool); 8] = [
 
 /// `/account/kyc`.
 pub(in crate::sandbox::api) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let account = permitted(call, &["account_id"])?.by_owner()?.account;
+    let (access, ()) = Access::with(call, PERMISSION, |_| Ok(()))?;
+    let account = access.by_owner()?.account;
     Ok(object(account, account.standing.kyc))
 }
 
 /// `/account/kyc/create`. Identity is given once; it counts when the app has authorized it. A call from server to server comes
 /// with the risk headers of the person behind it.
 pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let client_id = call.parameters.required_id("client_id");
-    let legal_name = legal_name(&call.parameters);
-    let known = [&["client_id", "account_id"][..], &KINDS].concat();
-    let access = permitted(call, &known)?;
-    check_headers(call)?;
-    if client_id? != access.token.client_id {
+    let (access, (client_id, legal_name)) = Access::with(call, PERMISSION, |call| {
+        check_headers(call)?;
+        Ok((call.parameters.required_id("client_id")?, legal_name(&call.parameters)?))
+    })?;
+    if client_id != access.token.client_id {
         return Err(ApiError::invalid_parameter("client_id does not match the client_id of the access_token"));
     }
-    let legal_name = legal_name?;
     let account = access.by_owner()?.confirmed()?.account;
     if account.standing.is_submitted || account.standing.kyc != KycState::Unsubmitted {
         return Err(errors::kyc_given());
@@ -84,9 +86,8 @@ pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, A
 /// control API can put it at any state).
 pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
-    let kyc_id = call.parameters.required_id("kyc_id")?;
-    call.parameters.refuse_unexpected(&["kyc_id"])?;
     call.require_permission("kyc", "kyc")?;
+    let kyc_id = call.parameters.required_id("kyc_id")?;
     let account_id = kyc_id.saturating_sub(KYC_ID_ABOVE);
     let unknown = || ApiError::invalid_parameter("invalid kyc_id parameter");
     let account = Access::find(call, token, user, account_id).map_err(|_| unknown())?.by_owner()?.account;
@@ -103,19 +104,14 @@ pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value
 
 /// `/account/kyc/modify`: documents. There is no `/file/upload` here, so no file is ever found.
 pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let file_ids = call.parameters.array("file_ids");
-    let account = permitted(call, &["account_id", "file_ids"])?.by_owner()?.account;
-    file_ids?.ok_or_else(|| ApiError::required("file_ids"))?;
+    let (access, _) = Access::with(call, PERMISSION, |call| {
+        call.parameters.array("file_ids")?.ok_or_else(|| ApiError::required("file_ids"))
+    })?;
+    let account = access.by_owner()?.account;
     if account.standing.kyc != KycState::RequireDocs {
         return Err(errors::no_documents_wanted());
     }
     Err(errors::no_files())
-}
-
-fn permitted<'a>(call: &mut ApiCall<'a>, known: &[&str]) -> Result<Access<'a>, ApiError> {
-    let access = Access::of(call, known)?;
-    call.require_permission("kyc", "kyc")?;
-    Ok(access)
 }
 
 fn object(account: &Account, state: KycState) -> Value {
@@ -131,7 +127,7 @@ fn object(account: &Account, state: KycState) -> Value {
 fn check_headers(call: &ApiCall<'_>) -> Result<(), ApiError> {
     let header = |name: &str| {
         let text = call.request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
-        if text.is_empty() { Err(errors::no_header(name)) } else { Ok(text) }
+        if text.is_empty() { Err(ApiError::missing_header(name)) } else { Ok(text) }
     };
     let token = header("WePay-Risk-Token")?;
     let lengths = token.split('-').map(str::len);

@@ -16,10 +16,10 @@ const REASONS: [&str; 3] = ["beneficiary", "other_organizer", "other"];
 
 /// `/account/membership/create`: the user of another token becomes a member.
 pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let member = call.parameters.required_text("member_access_token", TEXT_MAX);
-    let role = role(&call.parameters, Some(Role::Moderator));
-    let access = Access::of(call, &["account_id", "member_access_token", "role", "admin_context"])?;
-    let (member, role) = (member?, role?);
+    let (access, (member, role)) = Access::with(call, None, |call| {
+        let member = call.parameters.required_text("member_access_token", TEXT_MAX)?;
+        Ok((member, role(&call.parameters, Some(Role::Moderator))?))
+    })?;
     let context = call.context;
     let token = context.state.token(&sha256(&member)).filter(|token| token.is_live(context.now));
     let client_id = access.token.client_id;
@@ -35,10 +35,8 @@ pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, A
 
 /// `/account/membership/modify`.
 pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let user_id = call.parameters.required_id("user_id");
-    let role = role(&call.parameters, None);
-    let access = Access::of(call, &["account_id", "user_id", "role", "admin_context"])?;
-    let (user_id, role) = (user_id?, role?);
+    let (access, (user_id, role)) =
+        Access::with(call, None, |call| Ok((call.parameters.required_id("user_id")?, role(&call.parameters, None)?)))?;
     let account = access.by_admin()?.account;
     account.standing.role_of(user_id).ok_or_else(errors::no_member)?;
     allow(call, account, user_id, role)?;
@@ -47,9 +45,7 @@ pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, A
 
 /// `/account/membership/remove`; the answer has the role that was (inferred). The owner stays.
 pub(in crate::sandbox::api) fn remove(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let user_id = call.parameters.required_id("user_id");
-    let access = Access::of(call, &["account_id", "user_id"])?;
-    let user_id = user_id?;
+    let (access, user_id) = Access::with(call, None, |call| call.parameters.required_id("user_id"))?;
     let account = access.by_admin()?.account;
     if user_id == account.owner_user_id {
         return Err(ApiError::invalid_parameter("the only administrator of an account cannot be removed"));

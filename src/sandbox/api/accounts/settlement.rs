@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::{ApiCall, errors, stand, view};
+use crate::domain::ambient::Timestamp;
 use crate::sandbox::lifecycle;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, TEXT_MAX};
@@ -18,17 +19,10 @@ const BANK_DIGITS: u64 = 10_000;
 
 /// `/account/settlement_setup`. There is no `/settlement_bank/create` here: any id of a bank is taken.
 pub(in crate::sandbox::api) fn setup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let method = method(&call.parameters);
-    let frequency = call.parameters.required_text("frequency", TEXT_MAX);
-    let access = Access::of(call, &["account_id", "settlement_method", "frequency"])?;
-    let (method, frequency) = (method?, frequency?);
-    let Some(frequency) = Frequency::parse(&frequency) else {
-        return Err(ApiError::invalid_parameter("frequency parameter must be either daily, weekly, or monthly"));
-    };
-    if method.is_none() && frequency == Frequency::Daily {
-        return Err(ApiError::invalid_parameter("frequency parameter cannot be daily for checks"));
-    }
-    call.require_permission("settlement", "settlement_setup")?;
+    let (access, (method, frequency)) = Access::with(call, Some("settlement"), |call| {
+        let method = method(&call.parameters)?;
+        Ok((method, frequency(&call.parameters, method)?))
+    })?;
     let account = access.by_owner()?.confirmed()?.account;
     if account.standing.kyc == KycState::Unsubmitted {
         return Err(errors::kyc_first());
@@ -46,9 +40,9 @@ pub(in crate::sandbox::api) fn setup(call: &mut ApiCall<'_>) -> Result<Value, Ap
 /// `/account/get_reserve_details`: the next withdrawals. Recorded of an empty account: one of nothing, at once. That the balance
 /// leaves first and what is held back one period later is inferred.
 pub(in crate::sandbox::api) fn reserve_details(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let currency = call.parameters.text("currency", TEXT_MAX);
-    let account = Access::of(call, &["account_id", "currency"])?.account;
-    if currency?.is_some_and(|currency| currency != account.currency) {
+    let (Access { account, .. }, currency) =
+        Access::with(call, None, |call| call.parameters.text("currency", TEXT_MAX))?;
+    if currency.is_some_and(|currency| currency != account.currency) {
         return Err(ApiError::invalid_parameter("currency parameter must be the currency of the account"));
     }
     let standing = &account.standing;
@@ -68,13 +62,13 @@ fn schedule(call: &ApiCall<'_>, account: &Account) -> Vec<Value> {
     if standing.reserved > Cents::default() {
         amounts.push((standing.bank.as_ref().map_or(first, |bank| bank.next(first)), standing.reserved));
     }
-    let entry = |(time, amount): (crate::domain::ambient::Timestamp, Cents)| json!({ "time": time.as_unix_seconds(), "amount": amount.json() });
+    let entry = |(time, amount): (Timestamp, Cents)| json!({ "time": time.as_unix_seconds(), "amount": amount.json() });
     amounts.into_iter().map(entry).collect()
 }
 
 /// `/account/request_review`: a condition of card readers. Nobody reviews here; the control API says when it is done.
 pub(in crate::sandbox::api) fn request_review(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let account = Access::of(call, &["account_id"])?.by_owner()?.account;
+    let account = Access::of(call)?.by_owner()?.account;
     if account.standing.bank.is_none() {
         return Err(errors::settlement_first());
     }
@@ -85,6 +79,17 @@ pub(in crate::sandbox::api) fn request_review(call: &mut ApiCall<'_>) -> Result<
         stand(call, account, change);
     }
     Ok(changed.object(&view(call, account)))
+}
+
+/// How often money leaves; checks are not written every day.
+fn frequency(parameters: &Parameters, bank_id: Option<u64>) -> Result<Frequency, ApiError> {
+    match Frequency::parse(&parameters.required_text("frequency", TEXT_MAX)?) {
+        None => Err(ApiError::invalid_parameter("frequency parameter must be either daily, weekly, or monthly")),
+        Some(Frequency::Daily) if bank_id.is_none() => {
+            Err(ApiError::invalid_parameter("frequency parameter cannot be daily for checks"))
+        }
+        Some(frequency) => Ok(frequency),
+    }
 }
 
 /// The id of a bank, or none for a check to an address; exactly one of the two.

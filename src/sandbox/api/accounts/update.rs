@@ -27,19 +27,9 @@ const PREFILL: [&str; 10] = [
 
 /// `/account/get_update_uri`.
 pub(in crate::sandbox::api) fn uri(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    let mode = call.parameters.text("mode", TEXT_MAX);
-    let redirect_uri = call.parameters.uri("redirect_uri");
-    let prefill = prefill(&call.parameters);
-    let access = Access::of(call, &["account_id", "mode", "redirect_uri", "prefill_info"])?;
-    let is_framed = match mode?.as_deref() {
-        None | Some("regular") => false,
-        Some("iframe") => true,
-        Some(_) => return Err(ApiError::invalid_parameter("mode parameter must be either regular or iframe")),
-    };
-    let (redirect_uri, prefill) = (redirect_uri?, prefill?);
-    if prefill.is_some() {
-        call.require_permission("prefill_info", "prefill_info")?;
-    }
+    let (access, (is_framed, redirect_uri, prefill)) = Access::with(call, None, |call| {
+        Ok((is_framed(&call.parameters)?, call.parameters.uri("redirect_uri")?, prefill(call)?))
+    })?;
     let account = access.by_owner()?.confirmed()?.account;
     let mut query = form_urlencoded::Serializer::new(String::new());
     if is_framed {
@@ -57,9 +47,19 @@ pub(in crate::sandbox::api) fn uri(call: &mut ApiCall<'_>) -> Result<Value, ApiE
     Ok(json!({ "account_id": account.account_id, "uri": uri }))
 }
 
-/// What the page shall show already; texts are measured, structures taken as they are.
-fn prefill(parameters: &Parameters) -> Result<Option<Value>, ApiError> {
-    let Some(info) = parameters.nested("prefill_info")? else { return Ok(None) };
+fn is_framed(parameters: &Parameters) -> Result<bool, ApiError> {
+    match parameters.text("mode", TEXT_MAX)?.as_deref() {
+        None | Some("regular") => Ok(false),
+        Some("iframe") => Ok(true),
+        Some(_) => Err(ApiError::invalid_parameter("mode parameter must be either regular or iframe")),
+    }
+}
+
+/// What the page shall show already, for apps with the permission; texts are measured, structures taken as they are.
+fn prefill(call: &ApiCall<'_>) -> Result<Option<Value>, ApiError> {
+    let name = "prefill_info";
+    let Some(info) = call.parameters.nested(name)? else { return Ok(None) };
+    call.require_permission(name, name)?;
     info.refuse_unexpected(&PREFILL)?;
     for name in ["email", "entity_name", "description"] {
         info.text(name, TEXT_MAX)?;
@@ -68,5 +68,5 @@ fn prefill(parameters: &Parameters) -> Result<Option<Value>, ApiError> {
     for name in ["name", "phone", "entity_phone", "address", "entity_address", "date_of_birth"] {
         info.object(name)?;
     }
-    parameters.object("prefill_info")
+    call.parameters.object(name)
 }

@@ -3,6 +3,7 @@
 //! The real page asks for real people's data; this one asks for invented data, and refuses what could be a real bank account or
 //! employer's number. Which fields there are is inferred from what the law asks of a payment provider.
 
+use super::prefill;
 use crate::domain::ambient::Timestamp;
 use crate::sandbox::pages::visit::Form;
 use crate::sandbox::protocol::TEXT_MAX;
@@ -111,8 +112,11 @@ impl Rule {
         Self { name, label, hint, kind: "text", autocomplete: "off", is_number: true, is_half: false, check }
     }
 
-    fn field(&self, now: Timestamp, form: Option<&Form>) -> Field {
-        let value = form.map(|form| form.field(self.name).trim().to_owned()).unwrap_or_default();
+    fn field(&self, account: &Account, now: Timestamp, form: Option<&Form>) -> Field {
+        let value = match form {
+            Some(form) => form.field(self.name).trim().to_owned(),
+            None => prefill::value(account, self.name),
+        };
         let problem = match form {
             None => "",
             Some(_) if value.is_empty() => "This is needed.",
@@ -134,14 +138,14 @@ pub(super) fn masked(bank_name: &str, account_number: &str) -> String {
     format!("{} XXXXX{}", bank_name.trim(), number.chars().skip(hidden).collect::<String>())
 }
 
-/// The fields for what an account needs; with a form, filled in and checked.
+/// The fields for what an account needs, with what the app told of its owner; with a form, filled in and checked.
 pub(super) fn groups(account: &Account, needs: &[Need], now: Timestamp, form: Option<&Form>) -> Vec<Group> {
     let of = |need: &Need| {
         let (legend, rules) = match need {
             Need::Identity => identity(&account.kind),
             Need::Bank => ("Bank account", bank(&account.country)),
         };
-        Group { legend, fields: rules.iter().map(|rule| rule.field(now, form)).collect() }
+        Group { legend, fields: rules.iter().map(|rule| rule.field(account, now, form)).collect() }
     };
     needs.iter().map(of).collect()
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What may stand before an item's name.
-const KEYWORDS: [&str; 9] = ["fn", "const", "static", "struct", "enum", "type", "trait", "async fn", "const fn"];
+const KEYWORDS: [&str; 10] =
+    ["fn", "mod", "const", "static", "struct", "enum", "type", "trait", "async fn", "const fn"];
 
 pub(super) struct Tree {
     root: PathBuf,

@@ -132,3 +132,46 @@ async fn in_frame_mode_the_apps_own_pages_may_show_it_and_no_others() {
     assert!(door.contains("class=\"compact\"") && door.contains("in a window of its own"));
     assert!(!Browser::new(&world, bare).open().await.text.contains("in a window of its own"));
 }
+
+#[tokio::test]
+async fn the_address_that_the_api_answers_leads_here_and_shows_what_the_app_told() {
+    let world = World::start().await;
+    let (_, token, account_id) = merchant(&world).await;
+    change_app(&world, |app| app.permissions.extend(["prefill_info".to_owned()]));
+    let told = json!({
+        "name": {"first": "Ada", "middle": "M.", "last": "Low"},
+        "date_of_birth": {"year": 1980, "month": 2, "day": 3},
+        "address": {"address1": "1 Told Street", "address2": "Flat \"2\"", "city": "Toldtown", "region": "CA"},
+        "entity_name": "Not Asked For Inc.",
+    });
+    let mut order = json!({"account_id": account_id, "mode": "iframe", "redirect_uri": "http://127.0.0.1:9/done?a=b"});
+    order["prefill_info"] = told;
+    let answer = world.ok(&token, "/account/get_update_uri", order).await;
+    let url = answer["uri"].as_str().unwrap();
+    assert_eq!(url, update_url(&world, account_id, &DONE.replace('?', "?iframe=1&")));
+    let mut browser = signed_in(&world, url, EMAIL).await;
+    let page = sound("prefilled", browser.open().await, 200, "class=\"compact\"").text;
+    for value in ["Ada M. Low", "1980-02-03", "1 Told Street Flat &#34;2&#34;", "Toldtown"] {
+        assert!(page.contains(&format!("value=\"{value}\"")), "{value}: {page}");
+    }
+    assert!(!page.contains("Not Asked For"));
+    assert_eq!(browser.submit(&DETAILS).await, "http://127.0.0.1:9/done?a=b");
+    let account = world.ok(&token, "/account", json!({"account_id": account_id})).await;
+    assert_eq!(
+        (&account["state"], &account["balances"][0]["withdrawal_bank_name"]),
+        (&json!("active"), &json!("Invented Bank XXXXX6789"))
+    );
+}
+
+#[tokio::test]
+async fn only_what_is_missing_is_asked_for() {
+    let world = World::start().await;
+    let (_, _, account_id) = merchant(&world).await;
+    world.control("POST", &format!("/accounts/{account_id}/kyc"), json!({"state": "verified"})).await;
+    let mut browser = signed_in(&world, &update_url(&world, account_id, ""), EMAIL).await;
+    let page = sound("bank alone", browser.open().await, 200, "Bank account").text;
+    assert!(!page.contains("legal_name"), "{page}");
+    let bank = [("form", "update"), ("bank_name", "B"), ("routing_number", "000000000"), ("account_number", "1234")];
+    sound("thanks", browser.send_form(&bank).await, 200, "Thank you");
+    assert_eq!(account_state(&world, account_id).await, "active");
+}

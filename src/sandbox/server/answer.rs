@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Response;
 
-use super::request::{Unread, read_body};
+use super::request::{BODY_TIME_MAX, Unread, read_body};
 use super::response::{of_control, of_provider, of_write};
 use crate::domain::ambient::Clock as _;
 use crate::sandbox::faults::play::{Dropped, Start};
@@ -25,7 +25,7 @@ pub(in crate::sandbox) async fn answer(
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let body_max = if path.starts_with("/control/") { control::BODY_MAX } else { BODY_MAX };
-    let body = match read_body(body, body_max).await {
+    let body = match read_body(body, body_max, BODY_TIME_MAX).await {
         Ok(body) => body,
         Err(Unread::TooLarge) => {
             let error = ApiError { status: 413, ..ApiError::unparsable() };

@@ -3,11 +3,6 @@
 
 use crate::sandbox::protocol::ApiError;
 
-/// 1002: a risk header is missing.
-pub(super) fn no_header(name: &str) -> ApiError {
-    refused(1002, &format!("{name} header is required"))
-}
-
 /// 1003: what the account still holds keeps it from being deleted (the rule: WePay.NET; no source has its number).
 pub(super) fn not_empty() -> ApiError {
     refused(1003, "an account with a balance or pending payments cannot be deleted")

@@ -121,7 +121,7 @@ fn object(account: &Account, state: KycState) -> Value {
 fn check_headers(call: &ApiCall<'_>) -> Result<(), ApiError> {
     let header = |name: &str| {
         let text = call.request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
-        if text.is_empty() { Err(errors::no_header(name)) } else { Ok(text) }
+        if text.is_empty() { Err(ApiError::missing_header(name)) } else { Ok(text) }
     };
     let token = header("WePay-Risk-Token")?;
     let lengths = token.split('-').map(str::len);

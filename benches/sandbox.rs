@@ -61,7 +61,8 @@ fn main() -> ExitCode {
 }
 
 fn say(text: &str) {
-    writeln!(std::io::stdout(), "{text}").unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "{text}").unwrap();
 }
 
 /// All of it; whether the bar was reached.

@@ -73,7 +73,8 @@ pub(super) fn echo(answer: String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        writeln!(std::io::stdout(), "{}", listener.local_addr().unwrap()).unwrap();
+        let mut out = std::io::stdout();
+        writeln!(out, "{}", listener.local_addr().unwrap()).unwrap();
         let answer = Bytes::from(answer);
         let handler = async move |body: Bytes| {
             drop(body);

@@ -147,7 +147,6 @@ impl Site {
             notice_roots,
             settings: serde_json::Map::new(),
             tls_dir: None,
-            notice_roots: Vec::new(),
         })
         .await?;
         let mut around = Surroundings::new(Arc::<AdjustableClock>::clone(&clock), entropy);

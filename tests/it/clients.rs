@@ -1,31 +1,17 @@
 //! Clients that others wrote, as they are released, on whole journeys against the sandbox alone: what it answers must be what they
 //! were written for.
 
-use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::prepared::prepared;
 use crate::support::process::Process;
 
 /// How long a journey may take; some seconds on a machine with nothing else to do.
 const JOURNEY_MAX: Duration = Duration::from_secs(120);
 /// How long a start may take.
 const READY_MAX: Duration = Duration::from_secs(60);
-
-/// What scripts/test prepared and says so in this variable; none means that nobody did.
-#[expect(clippy::disallowed_methods, reason = "set by scripts/test and by whoever runs tests in CI")]
-fn prepared(variable: &str) -> Option<OsString> {
-    let prepared = std::env::var_os(variable);
-    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(prepared.is_some() || !is_ci, "in CI the journeys of clients are not skipped: run scripts/test");
-    if prepared.is_none() {
-        writeln!(std::io::stderr(), "the journey of a client was skipped: run scripts/test, which prepares it")
-            .unwrap();
-    }
-    prepared
-}
 
 /// A sandbox of its own, its line in a file, and the journey with that file as its argument.
 async fn travel(mut journey: Command) {

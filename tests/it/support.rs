@@ -2,4 +2,5 @@
 
 pub(crate) mod app;
 pub(crate) mod dev;
+pub(crate) mod prepared;
 pub(crate) mod process;

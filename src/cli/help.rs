@@ -42,7 +42,7 @@ Examples:
   strongroom sandbox --setting throttle='\"fixed\"' --setting throttle_calls=5
   strongroom sandbox --tls-dir sandbox-tls                    https; trust sandbox-tls/ca.pem
   strongroom sandbox --throttle off                           for tests that make many calls
-  strongroom sandbox --notice-ca ca.pem       send notices to https receivers that ca.pem vouches for
+  strongroom sandbox --notice-ca ca.pem                       notices to https receivers, too
 
 The line has api, ui, control, client_id and client_secret, with TLS also ca. What the sandbox
 covers, and where it departs from the provider, is in docs/sandbox.md.";

@@ -115,8 +115,8 @@ pub(super) const VERSIONS: [&str; 17] = [
     "2019-04-03",
 ];
 
-/// Where `documentation_url` points (WePay API docs, errors page).
-const DOCUMENTATION_URL: &str = "https://developer.wepay.com/api/general/errors";
+/// Where `documentation_url` points, with the error's code behind it (WePay best practices, an example of 1008).
+const DOCUMENTATION_URL: &str = "https://developer.wepay.com/api/general/errors#";
 
 /// The text of an error that WePay itself cannot explain (WePay best practices, error 1008).
 pub(super) const UNKNOWN_ERROR: &str = "there was an unknown error - please contact api@wepay.com for support";
@@ -347,7 +347,7 @@ impl ApiError {
         body.insert("error_code".to_owned(), json!(self.code));
         if version >= VERSION_DETAILS {
             body.insert("details".to_owned(), json!([]));
-            body.insert("documentation_url".to_owned(), json!(DOCUMENTATION_URL));
+            body.insert("documentation_url".to_owned(), json!(format!("{DOCUMENTATION_URL}{}", self.code)));
         }
         Value::Object(body)
     }
@@ -405,6 +405,8 @@ mod tests {
         let keys = |version| ApiError::unknown_call().envelope(version).as_object().unwrap().len();
         assert_eq!((keys("2011-01-15"), keys(VERSION_DEFAULT)), (3, 3));
         assert_eq!((keys("2018-08-29"), keys("2019-04-03")), (5, 5));
+        let body = ApiError::processing().envelope("2019-04-03");
+        assert_eq!(body["documentation_url"], "https://developer.wepay.com/api/general/errors#1008");
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl ApiError {
         Self { status: 501, ..Self::invalid_request(1001, text_of(1001)) }
     }
 
-    /// 1002: no Authorization header, or none that can be read (text recorded on stage).
+    /// 1002: no Authorization header, or none that can be read (text from a log of real stage answers).
     pub(super) fn no_token() -> Self {
         Self::access_denied(1002, text_of(1002))
     }
@@ -254,7 +254,7 @@ impl ApiError {
         Self::access_denied(3002, text_of(3002))
     }
 
-    /// 3002: an app changes its own accounts only (WePay API docs, account page).
+    /// 3002: an app changes its own accounts only (WePay API docs, errors page).
     pub(super) fn other_apps_account() -> Self {
         Self::access_denied(3002, "applications can only modify accounts they have created")
     }
@@ -264,7 +264,7 @@ impl ApiError {
         Self::invalid_request(3003, "this account has been deleted")
     }
 
-    /// 7002: there is nothing to confirm (recorded on stage; Invoice Ninja compares the text).
+    /// 7002: there is nothing to confirm (from a log of real stage answers; Invoice Ninja compares the text).
     pub(super) fn already_approved() -> Self {
         Self::invalid_request(7002, "This access_token is already approved.")
     }

@@ -6,7 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use super::ApiCall;
-use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, NO_CHECKOUT, SCOPE_MANAGE_ACCOUNTS, SCOPE_VIEW_USER, TEXT_MAX};
+use crate::sandbox::protocol::{
+    ApiError, LONG_TEXT_MAX, NO_CHECKOUT, SCOPE_MANAGE_ACCOUNTS, SCOPE_VIEW_USER, TEXT_MAX,
+};
 use crate::sandbox::state::{Event, Rbit, RbitObject, Said, Token, User};
 
 /// What an rbit says, in a call of its own or embedded.

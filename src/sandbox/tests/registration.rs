@@ -95,8 +95,12 @@ async fn all_five_scopes_and_the_apps_secret_are_needed() {
     assert_eq!(class("client_secret", "0000000000").await, (401, "invalid_client".to_owned(), 1003));
     assert_eq!(class("client_id", "1").await.1, "invalid_client");
     let mut body = world.register_body("ada@shop.example");
-    body["scope"] = json!(format!("refund_payments, {SCOPES}"));
-    assert_eq!(world.send(world.post("/user/register", &body)).await.status, 200, "historic scopes may stand beside");
+    let backwards: Vec<&str> = SCOPES.split(',').rev().collect();
+    let historic = "refund_payments, view_balance,manage_subscriptions";
+    for scope in [backwards.join(","), format!("{historic},{SCOPES}")] {
+        body["scope"] = json!(scope);
+        assert_eq!(world.send(world.post("/user/register", &body)).await.status, 200, "{scope}");
+    }
 }
 
 #[tokio::test]

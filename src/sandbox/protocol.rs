@@ -94,6 +94,10 @@ pub(super) const VERSION_DETAILS: &str = "2018-08-29";
 /// Since this version objects list the ids of their rbits (WePay API docs, rbit page: renamed in September 2015).
 pub(super) const VERSION_RBIT_IDS: &str = "2015-09-09";
 
+/// Since this version a user without a `callback_uri` has an empty one, instead of none: the newest when such a body was recorded
+/// (README of catarse_payment_wepay, October 2016); which one brought it is inferred.
+pub(super) const VERSION_CALLBACK_EMPTY: &str = "2016-08-10";
+
 /// Every API version (WePay API docs, versioning page; the official Java SDK's folders).
 pub(super) const VERSIONS: [&str; 17] = [
     "2011-01-15",

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{ApiCall, rbits};
-use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX, VERSION_RBIT_IDS};
+use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX, VERSION_CALLBACK_EMPTY, VERSION_RBIT_IDS};
 use crate::sandbox::state::{Event, Mail, RbitObject, TokenKind, User};
 
 /// Subject, text and button of a confirmation mail that the app does not word itself; our own.
@@ -71,14 +71,19 @@ pub(super) fn object(call: &ApiCall<'_>, user: &User, callback_uri: Option<&Stri
     put("user_name", json!(format!("{} {}", user.first_name, user.last_name).trim()));
     put("email", json!(user.email));
     put("state", json!(user.state.as_str()));
-    // Left out when unset (recorded on stage).
-    if let Some(uri) = callback_uri {
-        put("callback_uri", json!(uri));
+    match callback_uri {
+        Some(uri) => put("callback_uri", json!(uri)),
+        None if call.version() >= VERSION_CALLBACK_EMPTY => put("callback_uri", json!("")),
+        None => {}
     }
     if call.version() >= VERSION_RBIT_IDS {
         let client_id = call.app.map_or(0, |app| app.client_id);
         let kept = call.context.state.rbit_ids(RbitObject::User, user.user_id, client_id);
-        put("rbit_ids", kept.chain(told.iter().copied()).collect());
+        let ids: Vec<u64> = kept.chain(told.iter().copied()).collect();
+        // Not there when there are none (recorded in October 2016).
+        if !ids.is_empty() {
+            put("rbit_ids", json!(ids));
+        }
     }
     Value::Object(body)
 }

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ApiCall, rbits};
+use super::{ApiCall, Body, rbits};
 use crate::sandbox::hash::sha256;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{self, ApiError, NAME_MAX, PERMISSION_SSO, SCOPES, SCOPES_CURRENT, TEXT_MAX};
@@ -32,7 +32,7 @@ struct Asked {
 
 /// Makes a user, or finds the one with that address (since API version 2014-01-08 both succeed), and issues a temporary
 /// token; a permanent one if that user has approved this app already (inferred from Invoice Ninja).
-pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let context = call.context;
     let app = call.client()?;
     let asked = Asked::read(context, &call.parameters)?;
@@ -73,7 +73,9 @@ pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });
     }
     let life = is_temporary.then(|| context.scaled(protocol::TEMPORARY_LIFE).as_secs());
-    Ok(json!({ "user_id": user_id, "access_token": access_token, "token_type": "BEARER", "expires_in": life }))
+    Ok(Body::of(
+        &json!({ "user_id": user_id, "access_token": access_token, "token_type": "BEARER", "expires_in": life }),
+    ))
 }
 
 impl Asked {

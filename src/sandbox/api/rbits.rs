@@ -6,7 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{ApiCall, Body};
-use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, SCOPE_VIEW_USER, TEXT_MAX};
+use crate::sandbox::protocol::{
+    ApiError, LONG_TEXT_MAX, NO_CHECKOUT, SCOPE_MANAGE_ACCOUNTS, SCOPE_VIEW_USER, TEXT_MAX,
+};
 use crate::sandbox::state::{Event, Rbit, RbitObject, Said, Token, User};
 
 /// What an rbit says, in a call of its own or embedded.
@@ -176,7 +178,7 @@ fn foreign_user() -> ApiError {
 
 /// 4001: there are no payments here (text recorded on stage).
 fn no_checkout() -> ApiError {
-    ApiError { code: 4001, ..ApiError::invalid_parameter("there is no checkout with that ID") }
+    ApiError { code: 4001, ..ApiError::invalid_parameter(NO_CHECKOUT) }
 }
 
 fn object_named(name: &str) -> Result<RbitObject, ApiError> {

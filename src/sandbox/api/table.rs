@@ -244,6 +244,13 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_the_first_version_alone_had_are_unknown() {
+        for name in ["/account/balance", "/account/add_bank", "/account/set_tax", "/account/get_tax"] {
+            assert!(find(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
     fn what_only_looks_writes_nothing() {
         assert!(is_write("/user/register") && is_write("/app/modify"));
         assert!(!is_write("/user") && !is_write("/account/find") && !is_write("/nothing"));

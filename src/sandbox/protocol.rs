@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize as _;
+use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -374,11 +374,11 @@ fn text_of(code: u32) -> &'static str {
 }
 
 /// JSON text as WePay writes it: slashes escaped (recorded on stage).
-pub(super) fn json_text(value: &Value) -> String {
+pub(super) fn json_text(value: &impl Serialize) -> String {
     let mut text = Vec::with_capacity(JSON_USUAL);
     match value.serialize(&mut Serializer::with_formatter(&mut text, SlashesEscaped)) {
         Ok(()) => String::from_utf8(text).unwrap_or_default(),
-        // A value has text keys only and a vector takes everything.
+        // What is answered has text keys only, and a vector takes everything.
         Err(_) => String::new(),
     }
 }

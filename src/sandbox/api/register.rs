@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ApiCall, rbits};
+use super::{ApiCall, Body, rbits};
 use crate::sandbox::hash::sha256;
 use crate::sandbox::protocol::{
     ApiError, NAME_MAX, PERMISSION_SSO, SCOPES, SCOPES_CURRENT, TEMPORARY_LIFE, TEMPORARY_LIFE_2011, TEXT_MAX,
@@ -35,7 +35,7 @@ struct Asked {
 
 /// Makes a user, or finds the one with that address (since API version 2014-01-08 both succeed), and issues a temporary
 /// token; a permanent one if that user has approved this app already (inferred from Invoice Ninja).
-pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let context = call.context;
     let app = call.client()?;
     let asked = Asked::read(call)?;
@@ -77,7 +77,9 @@ pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });
     }
     let life = is_temporary.then(|| life_of_temporary(call).as_secs());
-    Ok(json!({ "user_id": user_id, "access_token": access_token, "token_type": "BEARER", "expires_in": life }))
+    Ok(Body::of(
+        &json!({ "user_id": user_id, "access_token": access_token, "token_type": "BEARER", "expires_in": life }),
+    ))
 }
 
 impl Asked {

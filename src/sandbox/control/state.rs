@@ -43,7 +43,6 @@ pub(super) fn state(core: &Core) -> Value {
         "environment": core.environment,
         "throttle_used": world.throttle.used(&core.context(&world)),
         "settings": world.settings,
-        "environment": core.environment,
         "snapshots": world.snapshots.len(),
         "time_scale": core.time_scale,
         "journal_position": world.journal.position(),

@@ -6,9 +6,11 @@
 
 mod fields;
 mod pages;
+// The tests from outside skip by the same rule.
+#[path = "../../../tests/it/support/prepared.rs"]
+mod prepared;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::sync::LazyLock;
 
 use axum::body::{Body, to_bytes};
@@ -27,15 +29,9 @@ const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// Kinds of error that a call may have (WePay API docs, errors page), without that of a broken provider.
 const REFUSALS: [&str; 4] = ["invalid_request", "access_denied", "invalid_scope", "invalid_client"];
 
-/// The list, as scripts/test installs it; none when nobody did.
-#[expect(clippy::disallowed_methods, reason = "set by scripts/test and by whoever runs tests in CI")]
+/// The list, as `scripts/test` installs it; none when nobody did.
 fn list() -> Option<Vec<String>> {
-    let Some(modules) = std::env::var_os("STRONGROOM_TEST_NODE_MODULES") else {
-        let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-        assert!(!is_ci, "in CI the naughty strings are not skipped: run scripts/test");
-        writeln!(std::io::stderr(), "the naughty strings were skipped: run scripts/test, which installs them").unwrap();
-        return None;
-    };
+    let modules = prepared::prepared("STRONGROOM_TEST_NODE_MODULES")?;
     let path = std::path::Path::new(&modules).join("big-list-of-naughty-strings/blns.json");
     let strings: Vec<String> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     // An id of 64 bits, a text longer than any short field, and bytes that only JSON can write are not on the list.

@@ -15,7 +15,7 @@ use crate::sandbox::state::{App, Event};
 const EMAIL: &str = "ada@shop.example";
 
 /// All that the update page asks of a person in the United States.
-const DETAILS: [(&str, &str); 10] = [
+pub(super) const DETAILS: [(&str, &str); 10] = [
     ("form", "update"),
     ("legal_name", "Ada Low"),
     ("date_of_birth", "1980-12-31"),

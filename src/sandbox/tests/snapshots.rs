@@ -53,7 +53,7 @@ async fn a_snapshot_put_back_undoes_what_came_after_it() {
     let document = world.control("GET", "/snapshot", Value::Null).await;
     assert_eq!((&document["format"], &document["environment"]), (&json!(1), &json!("stage")));
     let newer = world.token("ada@shop.example").await;
-    world.make_user("late@shop.example").await;
+    let late = world.make_user("late@shop.example").await;
     world.ok(&newer, "/account/create", json!({"name": "C", "description": "D"})).await;
     world.advance(60).await;
     world.control("POST", &format!("/users/{ada}/revoke"), Value::Null).await;
@@ -70,6 +70,7 @@ async fn a_snapshot_put_back_undoes_what_came_after_it() {
     assert_eq!(state["clock_offset_s"], 60, "so does the clock");
     let again = world.control("GET", "/snapshot", Value::Null).await;
     assert_eq!(again["state"], document["state"]);
+    assert_eq!(world.make_user("other@shop.example").await, late, "ids given since are given again");
 }
 
 #[tokio::test]

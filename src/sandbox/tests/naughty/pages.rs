@@ -7,7 +7,8 @@ use url::form_urlencoded::Serializer;
 use url::{Position, Url};
 
 use super::{Answer, Stage, list};
-use crate::sandbox::state::UserState;
+use crate::sandbox::state::{AccountState, UserState};
+use crate::sandbox::tests::pages::DETAILS;
 use crate::sandbox::tests::support::{PASSWORD, parameters};
 
 /// What a browser keeps of a page: where it is, its cookie, its forms' token.
@@ -24,8 +25,17 @@ impl<'a> Tab<'a> {
         let page = tab.get(target).await;
         assert_eq!(page.status, 200, "{}", page.text);
         tab.keep(&page);
-        let csrf = page.text.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
-        csrf.clone_into(&mut tab.csrf);
+        csrf(&page).clone_into(&mut tab.csrf);
+        tab
+    }
+
+    /// The page behind its door.
+    async fn signed_in(stage: &'a Stage, target: &str, email: &str) -> Self {
+        let mut tab = Tab::open(stage, target).await;
+        let entered = tab.post(&[("form", "login"), ("email", email), ("password", PASSWORD)]).await;
+        assert_eq!(entered.status, 303, "{}", entered.text);
+        tab.keep(&entered);
+        csrf(&tab.get(target).await).clone_into(&mut tab.csrf);
         tab
     }
 
@@ -56,6 +66,11 @@ impl<'a> Tab<'a> {
     async fn post(&self, fields: &[(&str, &str)]) -> Answer {
         self.post_to(&self.target, fields).await
     }
+}
+
+/// The token of a page's forms.
+fn csrf(page: &Answer) -> &str {
+    page.text.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
 /// The authorize page with these parameters instead of the usual ones.
@@ -111,12 +126,7 @@ async fn the_state_comes_back_as_it_was_sent() {
     let Some(strings) = list() else { return };
     let stage = Stage::new().await;
     stage.world.make_user("eve@shop.example").await;
-    let mut tab = Tab::open(&stage, &authorize(&stage, "state", "s")).await;
-    let entered = tab.post(&[("form", "login"), ("email", "eve@shop.example"), ("password", PASSWORD)]).await;
-    tab.keep(&entered);
-    let mut tab = Tab { cookie: tab.cookie, ..Tab::open(&stage, &tab.target).await };
-    let page = tab.get(&tab.target).await;
-    page.text.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().clone_into(&mut tab.csrf);
+    let tab = Tab::signed_in(&stage, &authorize(&stage, "state", "s"), "eve@shop.example").await;
     for string in strings.iter().filter(|string| string.len() < 10_000) {
         for decision in ["grant", "deny"] {
             let target = authorize(&stage, "state", string);
@@ -224,4 +234,103 @@ async fn the_confirmation_page_takes_naughty_passwords_and_no_naughty_links() {
         taken += usize::from(is_confirmed);
     }
     assert!(taken > strings.len() / 4, "many are taken");
+}
+
+/// A person with an account that waits for everything; its update page.
+async fn merchant(stage: &Stage) -> (u64, String) {
+    let eve = stage.world.make_user("eve@shop.example").await;
+    let issued = stage.call("/user/register", None, &stage.world.register_body("eve@shop.example")).await.json();
+    let order = json!({"name": "Eve's Shop", "description": "Bread"});
+    let account = stage.call("/account/create", issued["access_token"].as_str(), &order).await.json();
+    stage.control("POST", &format!("/users/{eve}/confirm"), &Value::Null).await;
+    let account_id = account["account_id"].as_u64().unwrap();
+    (account_id, format!("/api/account_update/{account_id}"))
+}
+
+#[tokio::test]
+async fn the_account_update_page_keeps_a_naughty_name_of_a_bank_or_refuses_the_form() {
+    let Some(strings) = list() else { return };
+    let stage = Stage::new().await;
+    let (account_id, target) = merchant(&stage).await;
+    let tab = Tab::signed_in(&stage, &target, "eve@shop.example").await;
+    stage.control("POST", "/snapshots/before", &Value::Null).await;
+    let before = stage.fingerprint().await;
+    for (field, _) in DETAILS {
+        let (mut taken, mut refused) = (0, 0);
+        for string in &strings {
+            let form = DETAILS.map(|(name, value)| (name, if name == field { string } else { value }));
+            let answer = tab.post(&form).await;
+            is_escaped(&answer, string, "");
+            let account = stage.world.sandbox.core.lock().state.account(account_id).cloned().unwrap();
+            if account.state != AccountState::Active {
+                let says = if field == "form" { "This form is unknown" } else { "Something is not right yet" };
+                assert!(answer.text.contains(says), "{field}: {string:?}: {}", answer.text);
+                assert_eq!(stage.fingerprint().await, before, "{field}: {string:?}: a refusal changed something");
+                refused += 1;
+                continue;
+            }
+            assert!(answer.text.contains("Thank you") && field != "form", "{field}: {string:?}: {}", answer.text);
+            let bank = account.standing.bank.unwrap().name;
+            let name = if field == "bank_name" { string.trim() } else { "Invented Bank" };
+            assert!(bank.starts_with(&format!("{name} XXXXX")), "{field}: {string:?}: {bank:?}");
+            stage.control("POST", "/snapshots/before/restore", &Value::Null).await;
+            taken += 1;
+        }
+        let is_checked = matches!(field, "form" | "date_of_birth" | "routing_number");
+        assert!(refused > 0 && (is_checked || taken > 0), "{field}: {taken} taken, {refused} refused");
+    }
+}
+
+#[tokio::test]
+async fn the_account_update_page_shows_or_refuses_naughty_links_and_redirects_nobody() {
+    let Some(strings) = list() else { return };
+    let stage = Stage::new().await;
+    let (_, target) = merchant(&stage).await;
+    let tab = Tab::signed_in(&stage, &target, "eve@shop.example").await;
+    let (usual, before) = (tab.get(&target).await.text, stage.fingerprint().await);
+    for string in strings.iter().filter(|string| string.len() < 10_000) {
+        let mut url = Url::parse("http://127.0.0.1/").unwrap();
+        url.set_path(&format!("{target}{string}"));
+        // Points lead elsewhere.
+        let path = Some(url.path()).filter(|path| path.starts_with(&target)).unwrap_or(&target);
+        for (name, value) in [("iframe", string.as_str()), ("redirect_uri", string), ("x", string), (string, "1")] {
+            let query = Serializer::new(String::new()).append_pair(name, value).finish();
+            for target in [format!("{target}?{query}"), format!("{path}?{query}")] {
+                let page = tab.get(&target).await;
+                let is_page = matches!(page.status, 200 | 400 | 403) && page.location.is_none();
+                assert!(is_page, "{target}: {}", page.status);
+                assert!(page.text.contains("sandbox"), "{target}: {}", page.text);
+                is_escaped(&page, string, &usual);
+            }
+        }
+    }
+    assert_eq!(stage.fingerprint().await, before);
+}
+
+#[tokio::test]
+async fn the_settings_take_no_naughty_string_for_an_app_a_password_or_a_yes() {
+    let Some(strings) = list() else { return };
+    let stage = Stage::new().await;
+    merchant(&stage).await;
+    let tab = Tab::signed_in(&stage, "/v2/settings", "eve@shop.example").await;
+    let (usual, before) = (tab.get("/v2/settings").await.text, stage.fingerprint().await);
+    for string in &strings {
+        for (fields, says) in [
+            ([("form", "revoke"), ("client_id", string.as_str()), ("accept", "yes")], "There is no such application."),
+            ([("form", "close"), ("password", string), ("accept", "yes")], "The password is not right."),
+            ([("form", "close"), ("password", PASSWORD), ("accept", string)], "Say that you want to close it"),
+            ([("form", string), ("password", PASSWORD), ("accept", "yes")], "This form is unknown"),
+        ] {
+            let answer = tab.post(&fields).await;
+            assert!(answer.text.contains(says), "{fields:?}: {}", answer.text);
+            is_escaped(&answer, string, &usual);
+        }
+        if string.len() < 10_000 {
+            let query = Serializer::new(String::new()).append_pair("done", string).finish();
+            let page = tab.get(&format!("/v2/settings?{query}")).await;
+            assert_eq!(page.status, 200, "{string:?}");
+            is_escaped(&page, string, &usual);
+        }
+    }
+    assert_eq!(stage.fingerprint().await, before);
 }

@@ -275,6 +275,10 @@ fn open_world(options: &Options) -> Result<World, Error> {
     for event in events {
         world.state.apply(event);
     }
+    let cut_off = world.state.calls().next_back().and_then(api::batch::cut_off);
+    if let Some(batch) = cut_off {
+        world.commit(vec![Event::Called(batch)]).map_err(|error| Error::Journal(error.to_string()))?;
+    }
     if world.state.first_app().is_none() {
         let events = first_events(options, &world.state);
         world.commit(events).map_err(|error| Error::Journal(error.to_string()))?;

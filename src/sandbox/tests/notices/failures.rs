@@ -184,7 +184,11 @@ async fn a_notice_gives_no_order_to_the_control_api() {
     }
     let kept = world.control("GET", "/snapshots", Value::Null).await;
     assert_eq!(kept["snapshots"], json!([]));
-    assert_eq!(world.notice(u64::try_from(first).unwrap()).await["tries"].as_array().unwrap().len(), 1, "it sent itself once more");
+    assert_eq!(
+        world.notice(u64::try_from(first).unwrap()).await["tries"].as_array().unwrap().len(),
+        1,
+        "it sent itself once more"
+    );
 }
 
 #[tokio::test]

@@ -189,7 +189,10 @@ fn may_start(job: &Job, jobs: &[Job]) -> bool {
     let is_going = |going: &&Job| match job.source {
         // One after the other.
         Source::Release => going.source == Source::Release,
-        Source::Schedule | Source::Request => going.notice_id == job.notice_id && going.source == job.source,
+        Source::Schedule | Source::Request => {
+            let of = |job: &Job| (job.notice_id, job.queued_at_us, job.source);
+            of(going) == of(job)
+        }
     };
     !jobs.iter().any(|going| is_going(&going))
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::protocol::CANNOT_TRANSACT;
 use super::state::{Account, AccountState, Cents, Change, DisabledReason, Event, KycState, State};
 use crate::domain::ambient::Timestamp;
 
@@ -21,9 +22,6 @@ const LACKING_DAYS: u32 = 30;
 
 /// What an unconfirmed account takes in all: 100,000 (WePay.NET; in dollars there, in the account's currency here).
 const UNCONFIRMED_MAX: Cents = Cents(100_000 * 100);
-
-/// The text of 3004 (WePay's error catalogue).
-pub(super) const CANNOT_TRANSACT: &str = "this account can no longer transact";
 
 /// What time has done to accounts by now; one step each, so ask again until there is nothing.
 pub(super) fn due(state: &State, now: Timestamp) -> Vec<Event> {

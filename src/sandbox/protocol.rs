@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize as _;
+use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -35,8 +35,11 @@ pub(super) const SCOPE_VIEW_USER: &str = "view_user";
 /// The scope that every account call needs (same page).
 pub(super) const SCOPE_MANAGE_ACCOUNTS: &str = "manage_accounts";
 
-/// How long a temporary token lives: 90 days since API version 2014-01-08 (its change list).
+/// How long a temporary token lives: 90 days since [`VERSION_REGISTER`] (its change list).
 pub(super) const TEMPORARY_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// How long one lives that was asked for in the first version: 14 days (same list).
+pub(super) const TEMPORARY_LIFE_2011: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// How long an authorization code lives: 10 minutes (WePay API docs, oauth2 page).
 pub(super) const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
@@ -79,6 +82,12 @@ pub(super) const BODY_MAX: usize = 1024 * 1024;
 /// errors have three keys unless the caller asks for more.
 pub(super) const VERSION_DEFAULT: &str = "2018-03-21";
 
+/// Since this version `/user/register` takes people who have a user already, and its tokens live longer (its change list).
+pub(super) const VERSION_REGISTER: &str = "2014-01-08";
+
+/// Since this version `/user/register` takes names of letters and digits alone (WePay API docs, change log).
+pub(super) const VERSION_PLAIN_NAMES: &str = "2019-04-03";
+
 /// Since this version errors carry `details` and `documentation_url` (WePay API docs, errors page).
 pub(super) const VERSION_DETAILS: &str = "2018-08-29";
 
@@ -106,11 +115,17 @@ pub(super) const VERSIONS: [&str; 17] = [
     "2019-04-03",
 ];
 
-/// Where `documentation_url` points (WePay API docs, errors page).
-const DOCUMENTATION_URL: &str = "https://developer.wepay.com/api/general/errors";
+/// Where `documentation_url` points, with the error's code behind it (WePay best practices, an example of 1008).
+const DOCUMENTATION_URL: &str = "https://developer.wepay.com/api/general/errors#";
 
 /// The text of an error that WePay itself cannot explain (WePay best practices, error 1008).
 pub(super) const UNKNOWN_ERROR: &str = "there was an unknown error - please contact api@wepay.com for support";
+
+/// The text of 3004 (WePay's error catalogue).
+pub(super) const CANNOT_TRANSACT: &str = "this account can no longer transact";
+
+/// The text of 4001 (recorded on stage: omnipay-wepay).
+pub(super) const NO_CHECKOUT: &str = "there is no checkout with that ID";
 
 /// A refusal as the API tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -138,12 +153,12 @@ impl ApiError {
 
     /// 1001 with HTTP 501, as recorded on stage.
     pub(super) fn unknown_call() -> Self {
-        Self { status: 501, ..Self::invalid_request(1001, "that is not a recognized WePay API call") }
+        Self { status: 501, ..Self::invalid_request(1001, text_of(1001)) }
     }
 
-    /// 1002: no Authorization header, or none that can be read (text recorded on stage).
+    /// 1002: no Authorization header, or none that can be read (text from a log of real stage answers).
     pub(super) fn no_token() -> Self {
-        Self::access_denied(1002, "could not parse authorization header, a valid access_token is required")
+        Self::access_denied(1002, text_of(1002))
     }
 
     /// 1003: a parameter's value is wrong.
@@ -195,7 +210,7 @@ impl ApiError {
 
     /// 1006: no such token (number from the catalogue, text from wepay-rails).
     pub(super) fn unknown_token() -> Self {
-        Self::access_denied(1006, "a valid access_token is required")
+        Self::access_denied(1006, text_of(1006))
     }
 
     /// A token of the other environment (text from an issue at WePay's PHP SDK; its number is a setting).
@@ -236,10 +251,10 @@ impl ApiError {
 
     /// 3002: no such account, or somebody else's (recorded on stage).
     pub(super) fn foreign_account() -> Self {
-        Self::access_denied(3002, "invalid account_id, account does not exist or does not belong to user")
+        Self::access_denied(3002, text_of(3002))
     }
 
-    /// 3002: an app changes its own accounts only (WePay API docs, account page).
+    /// 3002: an app changes its own accounts only (WePay API docs, errors page).
     pub(super) fn other_apps_account() -> Self {
         Self::access_denied(3002, "applications can only modify accounts they have created")
     }
@@ -249,19 +264,19 @@ impl ApiError {
         Self::invalid_request(3003, "this account has been deleted")
     }
 
-    /// 7002: there is nothing to confirm (recorded on stage; Invoice Ninja compares the text).
+    /// 7002: there is nothing to confirm (from a log of real stage answers; Invoice Ninja compares the text).
     pub(super) fn already_approved() -> Self {
         Self::invalid_request(7002, "This access_token is already approved.")
     }
 
     /// 1011: the token was revoked (number from the catalogue, text from wepay-rails).
     pub(super) fn revoked_token() -> Self {
-        Self::access_denied(1011, "this access_token has been revoked")
+        Self::access_denied(1011, text_of(1011))
     }
 
     /// 1012: the code is too old (number from the catalogue, text from django-wepay).
     pub(super) fn expired_code() -> Self {
-        Self::invalid_request(1012, "the code has expired")
+        Self::invalid_request(1012, text_of(1012))
     }
 
     /// 1013: the code belongs to another app (number from the catalogue, text inferred).
@@ -306,19 +321,15 @@ impl ApiError {
         Self::scripted(429, 1007, None)
     }
 
-    /// A scripted error: the class follows from the code unless it is one without a fixed class.
+    /// A scripted error: class and text follow from the code, where they have one; the text can be chosen.
     pub(super) fn scripted(status: u16, code: u32, description: Option<String>) -> Self {
         let error = match code {
-            1002 | 1006 | 1010 | 1011 | 1014 | 3002 | 4002 | 5002 | 6002 | 7001 | 7003 => "access_denied",
+            1002 | 1006 | 1010 | 1011 | 1014 | 3002 | 3302 | 4002 | 5002 | 6002 | 7001 | 7003 => "access_denied",
             1007 => "throttle_exceeded",
             1008 => "processing_error",
             _ => "invalid_request",
         };
-        let description = description.unwrap_or_else(|| match code {
-            1007 => "Your app has been throttled for making too many calls. Please retry this call later".to_owned(),
-            1011 => Self::revoked_token().description,
-            _ => UNKNOWN_ERROR.to_owned(),
-        });
+        let description = description.unwrap_or_else(|| text_of(code).to_owned());
         Self { status, error: error.to_owned(), code, description }
     }
 
@@ -336,18 +347,34 @@ impl ApiError {
         body.insert("error_code".to_owned(), json!(self.code));
         if version >= VERSION_DETAILS {
             body.insert("details".to_owned(), json!([]));
-            body.insert("documentation_url".to_owned(), json!(DOCUMENTATION_URL));
+            body.insert("documentation_url".to_owned(), json!(format!("{DOCUMENTATION_URL}{}", self.code)));
         }
         Value::Object(body)
     }
 }
 
+/// The text of a code that has one; the codes of wrong values and of what only some calls answer have many.
+fn text_of(code: u32) -> &'static str {
+    match code {
+        1001 => "that is not a recognized WePay API call",
+        1002 => "could not parse authorization header, a valid access_token is required",
+        1006 => "a valid access_token is required",
+        1007 => "Your app has been throttled for making too many calls. Please retry this call later",
+        1011 => "this access_token has been revoked",
+        1012 => "the code has expired",
+        3002 => "invalid account_id, account does not exist or does not belong to user",
+        3004 => CANNOT_TRANSACT,
+        4001 => NO_CHECKOUT,
+        _ => UNKNOWN_ERROR,
+    }
+}
+
 /// JSON text as WePay writes it: slashes escaped (recorded on stage).
-pub(super) fn json_text(value: &Value) -> String {
+pub(super) fn json_text(value: &impl Serialize) -> String {
     let mut text = Vec::with_capacity(JSON_USUAL);
     match value.serialize(&mut Serializer::with_formatter(&mut text, SlashesEscaped)) {
         Ok(()) => String::from_utf8(text).unwrap_or_default(),
-        // A value has text keys only and a vector takes everything.
+        // What is answered has text keys only, and a vector takes everything.
         Err(_) => String::new(),
     }
 }
@@ -378,6 +405,28 @@ mod tests {
         let keys = |version| ApiError::unknown_call().envelope(version).as_object().unwrap().len();
         assert_eq!((keys("2011-01-15"), keys(VERSION_DEFAULT)), (3, 3));
         assert_eq!((keys("2018-08-29"), keys("2019-04-03")), (5, 5));
+        let body = ApiError::processing().envelope("2019-04-03");
+        assert_eq!(body["documentation_url"], "https://developer.wepay.com/api/general/errors#1008");
+    }
+
+    #[test]
+    fn a_scripted_error_is_like_one_that_happens() {
+        for real in [
+            ApiError::no_token(),
+            ApiError::unknown_token(),
+            ApiError::revoked_token(),
+            ApiError::expired_code(),
+            ApiError::foreign_account(),
+            ApiError::processing(),
+            ApiError::throttled(),
+            ApiError::unknown_call(),
+        ] {
+            assert_eq!(ApiError::scripted(real.status, real.code, None), real);
+        }
+        let own = ApiError::scripted(400, 1011, Some("own".to_owned()));
+        assert_eq!((own.status, own.description.as_str()), (400, "own"));
+        assert_eq!(ApiError::scripted(401, 3302, None).error, "access_denied");
+        assert_eq!(ApiError::scripted(400, 9999, None).description, UNKNOWN_ERROR);
     }
 
     #[test]

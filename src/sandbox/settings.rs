@@ -60,7 +60,7 @@ pub(super) enum Notices {
 
 /// Error codes that no public source tells.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Codes {
     /// A second use of an authorization code.
     pub(super) reused_code: u32,

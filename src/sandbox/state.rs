@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use self::call::CallLog;
-use self::index::{Accounts, Mails};
+use self::index::{Accounts, ById, Mails};
 use super::environment::Environment;
 use super::hash::Password;
 use super::notices::{Book, NoticeChange};
@@ -118,7 +118,7 @@ struct Session {
 pub(super) struct State {
     apps: BTreeMap<u64, App>,
     first_app: Option<u64>,
-    users: BTreeMap<u64, User>,
+    users: ById<User>,
     emails: HashMap<String, u64>,
     sessions: HashMap<String, Session>,
     codes: HashMap<String, Code>,
@@ -161,17 +161,17 @@ impl State {
                 if user.state != UserState::Deleted || !self.emails.contains_key(&key) {
                     self.emails.insert(key, user.user_id);
                 }
-                self.users.insert(user.user_id, user);
+                self.users.put(user.user_id, user);
             }
             Event::UserChanged { user_id, state } => {
-                if let Some(user) = self.users.get_mut(&user_id) {
+                if let Some(user) = self.users.get_mut(user_id) {
                     user.state = state;
                 }
             }
             Event::EmailChanged { user_id, email } => self.change_email(user_id, email),
             Event::SingleSignOn { user_id, client_id } => drop(self.single_sign_on.insert((user_id, client_id))),
             Event::PasswordSet { user_id, password } => {
-                if let Some(user) = self.users.get_mut(&user_id) {
+                if let Some(user) = self.users.get_mut(user_id) {
                     user.password = Some(password);
                 }
             }
@@ -253,7 +253,7 @@ impl State {
 
     /// The old address is free again.
     fn change_email(&mut self, user_id: u64, email: String) {
-        if let Some(user) = self.users.get_mut(&user_id) {
+        if let Some(user) = self.users.get_mut(user_id) {
             let old = email_key(&user.email);
             if self.emails.get(&old) == Some(&user_id) {
                 self.emails.remove(&old);
@@ -295,29 +295,29 @@ impl State {
 
     /// A user by id.
     pub(super) fn user(&self, user_id: u64) -> Option<&User> {
-        self.users.get(&user_id)
+        self.users.get(user_id)
     }
 
     /// The user with this e-mail address; case does not matter. A deleted user's address is free again.
     pub(super) fn user_by_email(&self, email: &str) -> Option<&User> {
-        let user = self.emails.get(&email_key(email)).and_then(|user_id| self.users.get(user_id));
+        let user = self.emails.get(&email_key(email)).and_then(|user_id| self.users.get(*user_id));
         user.filter(|user| user.state != UserState::Deleted)
     }
 
     /// All users, by id.
     pub(super) fn users(&self) -> impl Iterator<Item = &User> {
-        self.users.values()
+        self.users.iter()
     }
 
     /// The id of the next user.
     pub(super) fn next_user_id(&self) -> u64 {
-        self.users.last_key_value().map_or(FIRST_USER_ID, |(last, _)| last.saturating_add(1))
+        self.users.last_id().map_or(FIRST_USER_ID, |last| last.saturating_add(1))
     }
 
     /// Who signed in with this session, unless it was opened before `since`.
     pub(super) fn session_user(&self, sha256: &str, since: Timestamp) -> Option<&User> {
         let session = self.sessions.get(sha256).filter(|session| session.opened_at >= since)?;
-        self.users.get(&session.user_id).filter(|user| user.state == UserState::Registered)
+        self.users.get(session.user_id).filter(|user| user.state == UserState::Registered)
     }
 
     /// The hashes of a user's sessions at the pages.

@@ -9,10 +9,10 @@ mod names;
 pub(super) mod settlement;
 pub(super) mod update;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::access::Access;
-use super::{ApiCall, rbits};
+use super::{ApiCall, Body, rbits};
 use crate::sandbox::lifecycle::{deleted, stands};
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
 use crate::sandbox::state::{Account, AccountState, Change, Event, Rbit, RbitObject, Standing, Token, TokenKind, View};
@@ -23,14 +23,14 @@ const KINDS: [&str; 3] = ["personal", "business", "nonprofit"];
 
 /// `/account`. A deleted account is answered with its state, so that a notice of its deletion can be understood; a member
 /// may look, too (both inferred).
-pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let account = Access::of(call)?.account;
-    Ok(account.object(&view(call, account)))
+    Ok(Body::of(&account.shown(view(call, account))))
 }
 
 /// `/account/find`: accounts of the token's user, newest first unless told otherwise, without deleted ones. Without
 /// filter and limit it is all of them; a filter is a whole match (inferred).
-pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let context = call.context;
     let (_, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
     let name = call.parameters.text("name", TEXT_MAX)?;
@@ -54,12 +54,13 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     if !is_ascending {
         found.reverse();
     }
-    Ok(found.into_iter().skip(start).take(limit).map(|account| account.object(&view(call, account))).collect())
+    let wanted = found.into_iter().skip(start).take(limit);
+    Ok(Body::of(&wanted.map(|account| account.shown(view(call, account))).collect::<Vec<_>>()))
 }
 
 /// `/account/create`. Works with a temporary token right after `/user/register`; the account is `pending` then, also that of a
 /// registered user, until the person confirms.
-pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let context = call.context;
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
     let details = details::read(call)?;
@@ -92,14 +93,14 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         account.standing.apply(change);
     }
     call.facts.account_id = Some(account_id);
-    let body = account.created(&View { rbit_ids: ids(&told), ..view(call, &account) });
+    let body = Body::of(&account.shown_new(View { rbit_ids: ids(&told), ..view(call, &account) }));
     call.events.push(Event::AccountMade(Box::new(account)));
     keep(call, told);
     Ok(body)
 }
 
 /// `/account/modify`: what is not named stays.
-pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
     let account_id = call.parameters.required_id("account_id")?;
     let details = details::read(call)?;
@@ -117,20 +118,20 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     }
     let mut view = view(call, account);
     view.rbit_ids.extend(ids(&told));
-    let body = changed.object(&view);
+    let body = Body::of(&changed.shown(view));
     keep(call, told);
     Ok(body)
 }
 
 /// `/account/delete`, by the owner alone (inferred); for good.
-pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (access, reason) = Access::with(call, |call| call.parameters.text("reason", TEXT_MAX))?;
     let account = access.by_owner()?.by_editor()?.account;
     if !account.standing.is_empty() {
         return Err(errors::not_empty());
     }
     call.events.extend(deleted(account, reason));
-    Ok(json!({ "account_id": account.account_id, "state": AccountState::Deleted.as_str() }))
+    Ok(Body::of(&json!({ "account_id": account.account_id, "state": AccountState::Deleted.as_str() })))
 }
 
 /// For whom an object of this account is made.

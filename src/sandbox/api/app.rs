@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiCall, theme};
+use super::{ApiCall, Body, theme};
 use crate::sandbox::protocol::ApiError;
 use crate::sandbox::state::{App, Event};
 
@@ -10,18 +10,18 @@ use crate::sandbox::state::{App, Event};
 pub(super) const LOOKUP: &str = "/app";
 
 /// `/app`: the app as its dashboard shows it.
-pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    Ok(object(call.client()?))
+pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
+    Ok(Body::of(&object(call.client()?)))
 }
 
 /// `/app/modify`: what is not named stays; an empty list of domains clears them, as at accounts.
-pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let mut app = call.client()?.clone();
     app.theme_object = theme::read(&call.parameters)?.or(app.theme_object);
     app.gaq_domains = theme::domains(&call.parameters)?.or(app.gaq_domains);
     let body = object(&app);
     call.events.push(Event::AppChanged(Box::new(app)));
-    Ok(body)
+    Ok(Body::of(&body))
 }
 
 /// `status` is `approved` for every app, as in a sample row of django-wepay.

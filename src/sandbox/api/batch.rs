@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
 
-use super::{ApiCall, Way};
+use super::{ApiCall, Body, Way};
 use crate::sandbox::parameters::plain_path;
 use crate::sandbox::protocol::{ApiError, BATCH_MAX, TEXT_MAX, VERSION_DEFAULT, json_text};
 use crate::sandbox::server::answer::record;
@@ -53,7 +53,7 @@ pub(in crate::sandbox) fn answer(core: &Core, world: &mut World, request: &Reque
 }
 
 /// What a batch inside of a batch gets; number and text are inferred.
-pub(super) fn refuse_nested(_: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn refuse_nested(_: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     Err(ApiError::invalid_parameter("a batch cannot contain a batch"))
 }
 

@@ -5,8 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ApiCall;
-use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, SCOPE_MANAGE_ACCOUNTS, SCOPE_VIEW_USER, TEXT_MAX};
+use super::{ApiCall, Body};
+use crate::sandbox::protocol::{
+    ApiError, LONG_TEXT_MAX, NO_CHECKOUT, SCOPE_MANAGE_ACCOUNTS, SCOPE_VIEW_USER, TEXT_MAX,
+};
 use crate::sandbox::state::{Event, Rbit, RbitObject, Said, Token, User};
 
 /// What an rbit says, in a call of its own or embedded.
@@ -50,12 +52,12 @@ pub(super) fn from_parameter(
 }
 
 /// `/rbit`.
-pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
-    find_own(call).map(Rbit::as_answer)
+pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
+    find_own(call).map(|rbit| Body::of(&rbit.as_answer()))
 }
 
 /// `/rbit/create`.
-pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (token, user) = call.authenticate()?;
     let kind = call.parameters.required_text("associated_object_type", TEXT_MAX)?;
     let object_id = call.parameters.required_id("associated_object_id")?;
@@ -81,11 +83,11 @@ pub(super) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     };
     let body = rbit.as_answer();
     call.events.push(Event::RbitsMade { rbits: vec![rbit] });
-    Ok(body)
+    Ok(Body::of(&body))
 }
 
 /// `/rbit/find`: what this app said with tokens of this user, oldest first (order inferred), as far as the token's scopes reach.
-pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (token, user) = call.authenticate()?;
     let object = call.parameters.text("associated_object_type", TEXT_MAX)?;
     let object_id = call.parameters.integer("associated_object_id")?;
@@ -108,14 +110,15 @@ pub(super) fn find(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
             && source.as_ref().is_none_or(|source| *source == rbit.said.source)
     };
     let limit = call.context.settings.find_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    Ok(call.context.state.rbits().filter(is_wanted).take(limit).map(Rbit::as_answer).collect())
+    let found = call.context.state.rbits().filter(is_wanted).take(limit);
+    Ok(Body::of(&found.map(Rbit::as_answer).collect::<Vec<_>>()))
 }
 
 /// `/rbit/delete`; what it answers is inferred from `/account/delete`.
-pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn delete(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let rbit_id = find_own(call)?.rbit_id;
     call.events.push(Event::RbitDeleted { rbit_id });
-    Ok(json!({ "rbit_id": rbit_id, "state": "deleted" }))
+    Ok(Body::of(&json!({ "rbit_id": rbit_id, "state": "deleted" })))
 }
 
 /// The rbit that a request names, if this token may see it; else 1003 (the catalogue has no number for it; inferred).
@@ -175,7 +178,7 @@ fn foreign_user() -> ApiError {
 
 /// 4001: there are no payments here (text recorded on stage).
 fn no_checkout() -> ApiError {
-    ApiError { code: 4001, ..ApiError::invalid_parameter("there is no checkout with that ID") }
+    ApiError { code: 4001, ..ApiError::invalid_parameter(NO_CHECKOUT) }
 }
 
 fn object_named(name: &str) -> Result<RbitObject, ApiError> {

@@ -1,13 +1,16 @@
 //! `/user/register`: a token for a person who has not consented yet.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ApiCall, rbits};
+use super::{ApiCall, Body, rbits};
 use crate::sandbox::hash::sha256;
-use crate::sandbox::parameters::Parameters;
-use crate::sandbox::protocol::{self, ApiError, NAME_MAX, PERMISSION_SSO, SCOPES, SCOPES_CURRENT, TEXT_MAX};
+use crate::sandbox::protocol::{
+    ApiError, NAME_MAX, PERMISSION_SSO, SCOPES, SCOPES_CURRENT, TEMPORARY_LIFE, TEMPORARY_LIFE_2011, TEXT_MAX,
+    VERSION_PLAIN_NAMES, VERSION_REGISTER,
+};
 use crate::sandbox::settings::Codes;
 use crate::sandbox::state::{App, Event, RbitObject, Token, TokenKind, User, UserState};
 use crate::sandbox::world::Context;
@@ -32,14 +35,15 @@ struct Asked {
 
 /// Makes a user, or finds the one with that address (since API version 2014-01-08 both succeed), and issues a temporary
 /// token; a permanent one if that user has approved this app already (inferred from Invoice Ninja).
-pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let context = call.context;
     let app = call.client()?;
-    let asked = Asked::read(context, &call.parameters)?;
+    let asked = Asked::read(call)?;
     if asked.is_single_sign_on {
         call.require_permission(PERMISSION_SSO, "type sso")?;
     }
     let user_id = match context.state.user_by_email(&asked.email) {
+        Some(_) if call.version() < VERSION_REGISTER => return Err(known_already()),
         Some(user) => user.user_id,
         None => {
             let user = new_user(context, &asked);
@@ -72,16 +76,19 @@ pub(super) fn register(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
     if let Some(callback_uri) = asked.callback_uri {
         call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });
     }
-    let life = is_temporary.then(|| context.scaled(protocol::TEMPORARY_LIFE).as_secs());
-    Ok(json!({ "user_id": user_id, "access_token": access_token, "token_type": "BEARER", "expires_in": life }))
+    let life = is_temporary.then(|| life_of_temporary(call).as_secs());
+    Ok(Body::of(
+        &json!({ "user_id": user_id, "access_token": access_token, "token_type": "BEARER", "expires_in": life }),
+    ))
 }
 
 impl Asked {
-    fn read(context: &Context<'_>, parameters: &Parameters) -> Result<Self, ApiError> {
+    fn read(call: &ApiCall<'_>) -> Result<Self, ApiError> {
+        let (context, parameters) = (call.context, &call.parameters);
         let email = parameters.email("email")?;
         let scope = all_scopes(&context.settings.codes, &parameters.required_text("scope", TEXT_MAX)?)?;
-        let first_name = parameters.required_text("first_name", NAME_MAX)?;
-        let last_name = parameters.required_text("last_name", NAME_MAX)?;
+        let first_name = name(call, "first_name")?;
+        let last_name = name(call, "last_name")?;
         let original_ip = parameters.required_text("original_ip", TEXT_MAX)?;
         if original_ip.parse::<Ipv4Addr>().is_err() {
             // The documented 16 characters have no room for more than IPv4.
@@ -99,6 +106,21 @@ impl Asked {
         parameters.array("rbits")?;
         Ok(Self { email, scope, first_name, last_name, redirect_uri, callback_uri, is_single_sign_on })
     }
+}
+
+/// A first or last name. Letters are those of any script (inferred), and so is the text of the refusal.
+fn name(call: &ApiCall<'_>, which: &str) -> Result<String, ApiError> {
+    let name = call.parameters.required_text(which, NAME_MAX)?;
+    if call.version() >= VERSION_PLAIN_NAMES && !name.chars().all(char::is_alphanumeric) {
+        return Err(ApiError::invalid_parameter(format!("{which} must have alphanumeric characters only")));
+    }
+    Ok(name)
+}
+
+/// Before [`VERSION_REGISTER`] people who had a user already had to go to the authorize page (its change list; number and text
+/// inferred).
+fn known_already() -> ApiError {
+    ApiError::invalid_parameter("a user with this email exists already and must authorize the application")
 }
 
 /// The scopes of a comma list that must name all current ones, in any order; historic ones may stand beside them.
@@ -130,7 +152,7 @@ fn issue(call: &ApiCall<'_>, app: &App, user_id: u64, scope: Vec<String>) -> (St
     let (kind, expires_at_us) = if context.state.is_approved(user_id, app.client_id) {
         (TokenKind::Permanent, None)
     } else {
-        let expires_at = context.now.plus(context.scaled(protocol::TEMPORARY_LIFE));
+        let expires_at = context.now.plus(life_of_temporary(call));
         (TokenKind::Temporary, Some(expires_at.as_micros()))
     };
     let token = Token {
@@ -144,4 +166,10 @@ fn issue(call: &ApiCall<'_>, app: &App, user_id: u64, scope: Vec<String>) -> (St
         revoked_at_us: None,
     };
     (access_token, token)
+}
+
+/// How long a temporary token lives here, which the version says that it is asked for in.
+fn life_of_temporary(call: &ApiCall<'_>) -> Duration {
+    let is_first = call.version() < VERSION_REGISTER;
+    call.context.scaled(if is_first { TEMPORARY_LIFE_2011 } else { TEMPORARY_LIFE })
 }

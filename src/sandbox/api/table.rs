@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiCall, accounts, app, batch, rbits, register, sso, tokens, users};
+use super::{ApiCall, Body, accounts, app, batch, rbits, register, sso, tokens, users};
 use crate::sandbox::protocol::{ApiError, PERMISSION_SSO, SCOPE_MANAGE_ACCOUNTS, SCOPE_VIEW_USER};
 use crate::sandbox::state::since;
 
 /// What answers a call: the body of a 200, or the refusal.
-pub(super) type Handler = fn(&mut ApiCall<'_>) -> Result<Value, ApiError>;
+pub(super) type Handler = fn(&mut ApiCall<'_>) -> Result<Body, ApiError>;
 
 /// What proves who calls (WePay API docs, oauth2, user, app and batch pages).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -241,6 +241,13 @@ mod tests {
         assert!(CALLS.is_sorted_by(|one, other| one.name < other.name));
         assert!(calls().all(|entry| find(entry.name).is_some_and(|found| found.name == entry.name)));
         assert!(find("/user/").is_none() && find("").is_none());
+    }
+
+    #[test]
+    fn calls_that_the_first_version_alone_had_are_unknown() {
+        for name in ["/account/balance", "/account/add_bank", "/account/set_tax", "/account/get_tax"] {
+            assert!(find(name).is_none(), "{name}");
+        }
     }
 
     #[test]

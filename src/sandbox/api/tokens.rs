@@ -1,8 +1,8 @@
 //! `/oauth2/token`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::ApiCall;
+use super::{ApiCall, Body};
 use crate::domain::ambient::Timestamp;
 use crate::sandbox::hash::sha256;
 use crate::sandbox::protocol::{self, ApiError, TEXT_MAX};
@@ -17,7 +17,7 @@ pub(super) const OPTIONAL: [&str; 3] = ["callback_uri", "state", "grant_type"];
 
 /// Exchanges a code, and with that revokes every earlier token of the (user, app) (WePay API docs,
 /// oauth2 and access tokens pages).
-pub(super) fn exchange(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn exchange(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let context = call.context;
     let codes = &context.settings.codes;
     let app = call.client()?;
@@ -68,5 +68,5 @@ pub(super) fn exchange(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         call.events.push(Event::CallbackSet { user_id: code.user_id, client_id: app.client_id, callback_uri });
     }
     // No `expires_in`: its absence means that the token lives until revoked.
-    Ok(json!({ "user_id": code.user_id, "access_token": access_token, "token_type": "BEARER" }))
+    Ok(Body::of(&json!({ "user_id": code.user_id, "access_token": access_token, "token_type": "BEARER" })))
 }

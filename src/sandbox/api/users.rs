@@ -1,8 +1,8 @@
 //! `/user`, `/user/modify` and `/user/send_confirmation`.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
-use super::{ApiCall, rbits};
+use super::{ApiCall, Body, rbits};
 use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX, VERSION_RBIT_IDS};
 use crate::sandbox::state::{Event, Mail, RbitObject, TokenKind, User};
 
@@ -12,13 +12,13 @@ const MESSAGE: &str = "An application has registered you. Confirm it to keep you
 const BUTTON_TEXT: &str = "Confirm";
 
 /// The user whose token this is.
-pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn lookup(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (token, user) = call.authenticate()?;
-    Ok(object(call, user, call.context.state.callback(user.user_id, token.client_id), &[]))
+    Ok(shown(call, user, call.context.state.callback(user.user_id, token.client_id), &[]))
 }
 
 /// Changes where notices about the user go, and takes rbits about the user.
-pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let context = call.context;
     let (token, user) = call.authenticate()?;
     let wanted = call.parameters.callback_uri(context.settings.lax_redirects)?;
@@ -29,7 +29,7 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
         call.events.push(Event::RbitsMade { rbits: told });
     }
     let callback_uri = wanted.as_ref().or_else(|| context.state.callback(user_id, client_id));
-    let body = object(call, user, callback_uri, &told_ids);
+    let body = shown(call, user, callback_uri, &told_ids);
     if let Some(callback_uri) = wanted {
         call.events.push(Event::CallbackSet { user_id, client_id, callback_uri });
     }
@@ -37,7 +37,7 @@ pub(super) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
 }
 
 /// Sends the mail with which a person confirms a registration. The documentation names no scope for it.
-pub(super) fn send_confirmation(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(super) fn send_confirmation(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let context = call.context;
     let (token, user) = call.authenticate()?;
     let message = call.parameters.text("email_message", LONG_TEXT_MAX)?;
@@ -57,28 +57,41 @@ pub(super) fn send_confirmation(call: &mut ApiCall<'_>) -> Result<Value, ApiErro
         button_text: button_text.unwrap_or_else(|| BUTTON_TEXT.to_owned()),
         sent_at_us: context.now.as_micros(),
     }));
-    Ok(object(call, user, context.state.callback(user.user_id, token.client_id), &[]))
+    Ok(shown(call, user, context.state.callback(user.user_id, token.client_id), &[]))
 }
 
 /// The user as every one of these calls answers it, with the rbits that this call itself brings (WePay API docs, user page;
 /// `user_name`: official Java SDK, WePay.NET).
-pub(super) fn object(call: &ApiCall<'_>, user: &User, callback_uri: Option<&String>, told: &[u64]) -> Value {
-    let mut body = Map::new();
-    let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
-    put("user_id", json!(user.user_id));
-    put("first_name", json!(user.first_name));
-    put("last_name", json!(user.last_name));
-    put("user_name", json!(format!("{} {}", user.first_name, user.last_name).trim()));
-    put("email", json!(user.email));
-    put("state", json!(user.state.as_str()));
-    // Left out when unset (recorded on stage).
-    if let Some(uri) = callback_uri {
-        put("callback_uri", json!(uri));
-    }
-    if call.version() >= VERSION_RBIT_IDS {
+#[derive(Serialize)]
+struct Shown<'a> {
+    user_id: u64,
+    first_name: &'a str,
+    last_name: &'a str,
+    user_name: &'a str,
+    email: &'a str,
+    state: &'static str,
+    /// Left out when unset (recorded on stage).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_uri: Option<&'a String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rbit_ids: Option<Vec<u64>>,
+}
+
+/// The user as a call answers it.
+pub(super) fn shown(call: &ApiCall<'_>, user: &User, callback_uri: Option<&String>, told: &[u64]) -> Body {
+    let rbit_ids = (call.version() >= VERSION_RBIT_IDS).then(|| {
         let client_id = call.app.map_or(0, |app| app.client_id);
         let kept = call.context.state.rbit_ids(RbitObject::User, user.user_id, client_id);
-        put("rbit_ids", kept.chain(told.iter().copied()).collect());
-    }
-    Value::Object(body)
+        kept.chain(told.iter().copied()).collect()
+    });
+    Body::of(&Shown {
+        user_id: user.user_id,
+        first_name: &user.first_name,
+        last_name: &user.last_name,
+        user_name: format!("{} {}", user.first_name, user.last_name).trim(),
+        email: &user.email,
+        state: user.state.as_str(),
+        callback_uri,
+        rbit_ids,
+    })
 }

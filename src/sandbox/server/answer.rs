@@ -50,7 +50,8 @@ pub(in crate::sandbox) async fn answer(
     let (request, begun) = on_world(&core, request, begin).await?;
     match begun {
         Begun::Answered(reply) => Ok(of_provider(is_tls, reply)),
-        Begun::Hit(effect) => suffer(&core, is_tls, request, effect).await,
+        // Rare and large: kept out of what every request carries.
+        Begun::Hit(effect) => Box::pin(suffer(&core, is_tls, request, effect)).await,
     }
 }
 
@@ -109,7 +110,7 @@ async fn on_world<T: Send + 'static>(
         let done = work(&core, &request);
         (request, done)
     };
-    if is_durable { blocking(work).await } else { Ok(work()) }
+    if is_durable { Box::pin(blocking(work)).await } else { Ok(work()) }
 }
 
 /// Runs something that may wait for the disk, off the async threads.

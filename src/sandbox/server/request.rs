@@ -1,6 +1,8 @@
 //! Reads the body of a request: whole, bounded in size and time.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
@@ -30,16 +32,21 @@ pub(super) async fn read_body(
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
+    let mut reading = pin!(collect(body, limit));
+    // Mostly all of it has come with the head, and needs no timer.
+    if let Poll::Ready(read) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+        return read;
+    }
     tokio::select! {
         biased;
-        read = collect(body, limit) => read,
+        read = reading => read,
         () = SystemClock.sleep(patience) => Err(Unread::TooSlow),
     }
 }
 
 async fn collect(mut body: impl HttpBody<Data = Bytes> + Unpin, limit: usize) -> Result<Bytes, Unread> {
     let (mut first, mut all) = (Bytes::new(), Vec::new());
-    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         // Trailers mean nothing.
         let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
         if first.len().saturating_add(all.len()).saturating_add(data.len()) > limit {

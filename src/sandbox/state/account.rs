@@ -113,7 +113,6 @@ pub(in crate::sandbox) struct Account {
     /// When, in microseconds since 1970.
     pub(in crate::sandbox) created_at_us: i64,
     /// Identity, bank, money and members.
-    #[serde(default)]
     pub(in crate::sandbox) standing: Standing,
 }
 

@@ -37,7 +37,7 @@ impl State {
         events.extend(first.into_iter().chain(others).cloned().map(Event::AppMade));
         // An address that was freed belongs to whoever comes last.
         let has_address = |user: &&User| emails.get(&email_key(&user.email)) == Some(&user.user_id);
-        let (owners, others): (Vec<&User>, Vec<&User>) = users.values().partition(has_address);
+        let (owners, others): (Vec<&User>, Vec<&User>) = users.iter().partition(has_address);
         events.extend(others.into_iter().chain(owners).cloned().map(Event::UserMade));
         let opened = |(sha256, session): (&String, &Session)| Event::SessionOpened {
             sha256: sha256.clone(),

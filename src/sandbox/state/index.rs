@@ -1,14 +1,66 @@
 //! Accounts and mails with what finds them: no look-up walks through those of other people.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Account, Mail};
 use crate::domain::ambient::Timestamp;
 
+/// Values by their ids, which are given one after the other: where a value stands follows from its id, unless a snapshot left
+/// some out.
+#[derive(Clone)]
+pub(super) struct ById<T>(Vec<(u64, T)>);
+
+impl<T> Default for ById<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> ById<T> {
+    fn place(&self, id: u64) -> Result<usize, usize> {
+        let from_first = self.0.first().and_then(|(first, _)| usize::try_from(id.checked_sub(*first)?).ok());
+        let guess = from_first.filter(|guess| self.0.get(*guess).is_some_and(|(found, _)| *found == id));
+        guess.map_or_else(|| self.0.binary_search_by_key(&id, |(id, _)| *id), Ok)
+    }
+
+    /// The value of an id.
+    pub(super) fn get(&self, id: u64) -> Option<&T> {
+        self.place(id).ok().and_then(|place| self.0.get(place)).map(|(_, value)| value)
+    }
+
+    /// The value of an id, to be changed.
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut T> {
+        let place = self.place(id).ok()?;
+        self.0.get_mut(place).map(|(_, value)| value)
+    }
+
+    /// Takes in a value, for the one that the id had.
+    pub(super) fn put(&mut self, id: u64, value: T) {
+        match self.place(id) {
+            Ok(place) => {
+                if let Some(kept) = self.0.get_mut(place) {
+                    kept.1 = value;
+                }
+            }
+            Err(place) => self.0.insert(place, (id, value)),
+        }
+    }
+
+    /// All values, by their ids.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
+    /// The newest id.
+    pub(super) fn last_id(&self) -> Option<u64> {
+        self.0.last().map(|(id, _)| *id)
+    }
+}
+
 /// Every account.
 #[derive(Clone, Default)]
 pub(super) struct Accounts {
-    by_id: BTreeMap<u64, Account>,
+    by_id: ById<Account>,
     by_owner: HashMap<u64, Owned>,
     /// When time does something to an account, and to which.
     by_due_time: BTreeSet<(i64, u64)>,
@@ -28,7 +80,7 @@ impl Accounts {
     pub(super) fn put(&mut self, account: Account) {
         let id = account.account_id;
         self.forget_reference(id);
-        if let Some(at_us) = self.by_id.get(&id).and_then(Account::due_at_us) {
+        if let Some(at_us) = self.by_id.get(id).and_then(Account::due_at_us) {
             self.by_due_time.remove(&(at_us, id));
         }
         self.by_due_time.extend(account.due_at_us().map(|at_us| (at_us, id)));
@@ -39,12 +91,12 @@ impl Accounts {
         if let Some(reference_id) = &account.details.reference_id {
             owned.by_reference.entry(reference_id.clone()).or_default().push(id);
         }
-        self.by_id.insert(id, account);
+        self.by_id.put(id, account);
     }
 
     /// Changes an account, if there is one; its owner stays.
     pub(super) fn change(&mut self, account_id: u64, change: impl FnOnce(&mut Account)) {
-        if let Some(mut account) = self.by_id.get(&account_id).cloned() {
+        if let Some(mut account) = self.by_id.get(account_id).cloned() {
             change(&mut account);
             self.put(account);
         }
@@ -52,24 +104,24 @@ impl Accounts {
 
     /// An account by its id.
     pub(super) fn get(&self, account_id: u64) -> Option<&Account> {
-        self.by_id.get(&account_id)
+        self.by_id.get(account_id)
     }
 
     /// All accounts, by id, which is by age.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Account> {
-        self.by_id.values()
+        self.by_id.iter()
     }
 
     /// The accounts of a user, oldest first.
     pub(super) fn of(&self, user_id: u64) -> impl DoubleEndedIterator<Item = &Account> {
         let owned = self.by_owner.get(&user_id);
-        owned.into_iter().flat_map(|owned| &owned.ids).filter_map(|id| self.by_id.get(id))
+        owned.into_iter().flat_map(|owned| &owned.ids).filter_map(|id| self.by_id.get(*id))
     }
 
     /// The accounts of a user with this `reference_id`, whichever app made them, in no order.
     pub(super) fn with_reference(&self, user_id: u64, reference_id: &str) -> impl Iterator<Item = &Account> {
         let ids = self.by_owner.get(&user_id).and_then(|owned| owned.by_reference.get(reference_id));
-        ids.into_iter().flatten().filter_map(|id| self.by_id.get(id))
+        ids.into_iter().flatten().filter_map(|id| self.by_id.get(*id))
     }
 
     /// When time does something to an account next.
@@ -80,16 +132,16 @@ impl Accounts {
     /// The accounts to which time has something to do by now, in the order of their times.
     pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = &Account> {
         let due = self.by_due_time.range(..=(now.as_micros(), u64::MAX));
-        due.filter_map(|(_, account_id)| self.by_id.get(account_id))
+        due.filter_map(|(_, account_id)| self.by_id.get(*account_id))
     }
 
     /// The id of the newest account.
     pub(super) fn last_id(&self) -> Option<u64> {
-        self.by_id.last_key_value().map(|(id, _)| *id)
+        self.by_id.last_id()
     }
 
     fn forget_reference(&mut self, account_id: u64) {
-        let Some(account) = self.by_id.get(&account_id) else { return };
+        let Some(account) = self.by_id.get(account_id) else { return };
         let Some(reference_id) = &account.details.reference_id else { return };
         let Some(owned) = self.by_owner.get_mut(&account.owner_user_id) else { return };
         if let Some(ids) = owned.by_reference.get_mut(reference_id) {

@@ -104,7 +104,6 @@ pub(in crate::sandbox) struct Code {
     /// When, in microseconds since 1970.
     pub(in crate::sandbox) issued_at_us: i64,
     /// Whether it was exchanged.
-    #[serde(default)]
     pub(in crate::sandbox) is_used: bool,
 }
 
@@ -134,10 +133,8 @@ pub(in crate::sandbox) struct Token {
     /// When, in microseconds since 1970.
     pub(in crate::sandbox) issued_at_us: i64,
     /// When a temporary one dies; none for a permanent one.
-    #[serde(default)]
     pub(in crate::sandbox) expires_at_us: Option<i64>,
     /// When it was revoked.
-    #[serde(default)]
     pub(in crate::sandbox) revoked_at_us: Option<i64>,
 }
 

@@ -272,12 +272,19 @@ async fn errors_have_five_keys_only_for_newer_versions() {
         let answer = world.send(world.post("/user", &json!({})).header("api-version", version)).await;
         (answer.refusal().2, answer.json().as_object().unwrap().len(), answer.text)
     };
-    assert_eq!(keys("").await.1, 3);
-    assert_eq!(keys("2018-03-21").await.1, 3);
-    let (code, count, text) = keys("2019-04-03").await;
-    assert_eq!((code, count), (1002, 5));
-    assert!(text.contains(r"https:\/\/developer"), "{text}");
-    assert_eq!(keys("2018-09-09").await.0, 1015);
+    let first = "2011-01-15 2014-01-08 2015-08-15 2015-09-09 2015-11-18 2016-03-30 2016-05-18 2016-06-22 2016-07-13";
+    let then = "2016-08-10 2016-12-07 2017-02-01 2017-05-31 2018-03-21";
+    for version in first.split(' ').chain(then.split(' ')).chain([""]) {
+        assert_eq!(keys(version).await.1, 3, "{version}");
+    }
+    for version in ["2018-08-29", "2018-10-03", "2019-04-03"] {
+        let (code, count, text) = keys(version).await;
+        assert_eq!((code, count), (1002, 5), "{version}");
+        assert!(text.contains(r"https:\/\/developer"), "{text}");
+    }
+    for unknown in ["2018-09-09", "2019-04-04", "2010-01-15", "3.0"] {
+        assert_eq!(keys(unknown).await.0, 1015, "{unknown}");
+    }
 }
 
 #[tokio::test]

@@ -95,8 +95,12 @@ async fn all_five_scopes_and_the_apps_secret_are_needed() {
     assert_eq!(class("client_secret", "0000000000").await, (401, "invalid_client".to_owned(), 1003));
     assert_eq!(class("client_id", "1").await.1, "invalid_client");
     let mut body = world.register_body("ada@shop.example");
-    body["scope"] = json!(format!("refund_payments, {SCOPES}"));
-    assert_eq!(world.send(world.post("/user/register", &body)).await.status, 200, "historic scopes may stand beside");
+    let backwards: Vec<&str> = SCOPES.split(',').rev().collect();
+    let historic = "refund_payments, view_balance,manage_subscriptions";
+    for scope in [backwards.join(","), format!("{historic},{SCOPES}")] {
+        body["scope"] = json!(scope);
+        assert_eq!(world.send(world.post("/user/register", &body)).await.status, 200, "{scope}");
+    }
 }
 
 #[tokio::test]
@@ -140,6 +144,44 @@ async fn a_temporary_token_dies_after_ninety_days_on_the_clock() {
     assert_eq!(world.live(ada).await, [false]);
     world.control("POST", &format!("/users/{ada}/confirm"), Value::Null).await;
     assert_eq!(world.user(&token).await.refusal().2, 1011, "confirming too late brings nothing back");
+}
+
+#[tokio::test]
+async fn the_first_version_has_fourteen_days_and_nothing_for_people_who_are_known() {
+    let world = World::start().await;
+    let register = async |version: &str, email: &str| {
+        let request = world.post("/user/register", &world.register_body(email)).header("api-version", version);
+        world.send(request).await
+    };
+    let issued = register("2011-01-15", "ada@shop.example").await.json();
+    assert_eq!(issued["expires_in"], 1_209_600);
+    let token = issued["access_token"].as_str().unwrap();
+    world.advance(14 * DAY_S - 60).await;
+    assert_eq!(world.user(token).await.status, 200);
+    world.advance(60).await;
+    assert_eq!(world.user(token).await.refusal().2, 1011);
+    let again = register("2011-01-15", "ada@shop.example").await;
+    assert_eq!(again.refusal(), (400, "invalid_request".to_owned(), 1003));
+    assert_eq!(register("2014-01-08", "ada@shop.example").await.json()["expires_in"], 7_776_000);
+}
+
+#[tokio::test]
+async fn since_the_last_version_names_are_letters_and_digits() {
+    let world = World::start().await;
+    let register = async |version: &str, name: &str, value: &str| {
+        let mut body = world.register_body("ada@shop.example");
+        body[name] = json!(value);
+        world.send(world.post("/user/register", &body).header("api-version", version)).await
+    };
+    for name in ["first_name", "last_name"] {
+        for value in ["O'Hara", "Ann-Marie", "Ann Marie", "A."] {
+            let refused = register("2019-04-03", name, value).await;
+            assert_eq!(refused.refusal(), (400, "invalid_request".to_owned(), 1003), "{value}");
+            assert!(refused.json()["error_description"].as_str().unwrap().starts_with(name));
+            assert_eq!(register("2018-10-03", name, value).await.status, 200, "{value}");
+        }
+        assert_eq!(register("2019-04-03", name, "Jos\u{e9}2").await.status, 200);
+    }
 }
 
 #[tokio::test]

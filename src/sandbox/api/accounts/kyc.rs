@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::access::Access;
-use super::{ApiCall, errors, stand};
+use super::{ApiCall, Body, errors, stand};
 use crate::sandbox::lifecycle;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, SCOPE_MANAGE_ACCOUNTS, TEXT_MAX};
@@ -54,14 +54,14 @@ const OWNER: [(&str, bool); 8] = [
 ];
 
 /// `/account/kyc`.
-pub(in crate::sandbox::api) fn lookup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn lookup(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let account = Access::of(call)?.by_owner()?.account;
-    Ok(object(account, account.standing.kyc))
+    Ok(Body::of(&object(account, account.standing.kyc)))
 }
 
 /// `/account/kyc/create`. Identity is given once; it counts when the app has authorized it. A call from server to server comes
 /// with the risk headers of the person behind it.
-pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (access, (client_id, legal_name)) = Access::with(call, |call| {
         check_headers(call)?;
         Ok((call.parameters.required_id("client_id")?, legal_name(&call.parameters)?))
@@ -75,12 +75,12 @@ pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, A
     }
     stand(call, account, Change::Submitted { legal_name });
     call.events.extend(lifecycle::after(account, vec![Change::Kyc { state: KycState::Unverified }]));
-    Ok(json!({ "kyc_id": account.account_id.saturating_add(KYC_ID_ABOVE) }))
+    Ok(Body::of(&json!({ "kyc_id": account.account_id.saturating_add(KYC_ID_ABOVE) })))
 }
 
 /// `/account/kyc/authorize`: the identity counts, and is found good at once (WePay's check is either that or takes its time; the
 /// control API can put it at any state).
-pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (token, user) = call.authorize(SCOPE_MANAGE_ACCOUNTS)?;
     let kyc_id = call.parameters.required_id("kyc_id")?;
     let account_id = kyc_id.saturating_sub(KYC_ID_ABOVE);
@@ -94,11 +94,11 @@ pub(in crate::sandbox::api) fn authorize(call: &mut ApiCall<'_>) -> Result<Value
         return Err(errors::kyc_given());
     }
     call.events.extend(lifecycle::after(account, vec![Change::Kyc { state: KycState::Verified }]));
-    Ok(object(account, KycState::Verified))
+    Ok(Body::of(&object(account, KycState::Verified)))
 }
 
 /// `/account/kyc/modify`: documents. There is no `/file/upload` here, so no file is ever found.
-pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (access, _) =
         Access::with(call, |call| call.parameters.array("file_ids")?.ok_or_else(|| ApiError::required("file_ids")))?;
     let account = access.by_owner()?.account;

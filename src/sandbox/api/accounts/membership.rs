@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::access::Access;
-use super::{ApiCall, errors, stand};
+use super::{ApiCall, Body, errors, stand};
 use crate::sandbox::hash::sha256;
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, TEXT_MAX};
@@ -15,7 +15,7 @@ use crate::sandbox::state::{Account, Change, Role, UserState};
 const REASONS: [&str; 3] = ["beneficiary", "other_organizer", "other"];
 
 /// `/account/membership/create`: the user of another token becomes a member.
-pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (access, (member, role)) = Access::with(call, |call| {
         let member = call.parameters.required_text("member_access_token", TEXT_MAX)?;
         Ok((member, role(&call.parameters, Some(Role::Moderator))?))
@@ -30,28 +30,28 @@ pub(in crate::sandbox::api) fn create(call: &mut ApiCall<'_>) -> Result<Value, A
         return Err(ApiError::invalid_parameter("the user is the administrator of this account already"));
     }
     allow(call, access.account, token.user_id, role)?;
-    Ok(changed(call, access.account, token.user_id, Some(role), role))
+    Ok(Body::of(&changed(call, access.account, token.user_id, Some(role), role)))
 }
 
 /// `/account/membership/modify`.
-pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn modify(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (access, (user_id, role)) =
         Access::with(call, |call| Ok((call.parameters.required_id("user_id")?, role(&call.parameters, None)?)))?;
     let account = access.by_admin()?.account;
     account.standing.role_of(user_id).ok_or_else(errors::no_member)?;
     allow(call, account, user_id, role)?;
-    Ok(changed(call, account, user_id, Some(role), role))
+    Ok(Body::of(&changed(call, account, user_id, Some(role), role)))
 }
 
 /// `/account/membership/remove`; the answer has the role that was (inferred). The owner stays.
-pub(in crate::sandbox::api) fn remove(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn remove(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (access, user_id) = Access::with(call, |call| call.parameters.required_id("user_id"))?;
     let account = access.by_admin()?.account;
     if user_id == account.owner_user_id {
         return Err(ApiError::invalid_parameter("the only administrator of an account cannot be removed"));
     }
     let role = account.standing.role_of(user_id).ok_or_else(errors::no_member)?;
-    Ok(changed(call, account, user_id, None, role))
+    Ok(Body::of(&changed(call, account, user_id, None, role)))
 }
 
 fn changed(call: &mut ApiCall<'_>, account: &Account, user_id: u64, now: Option<Role>, told: Role) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::access::Access;
-use super::{ApiCall, errors, stand, view};
+use super::{ApiCall, Body, errors, stand, view};
 use crate::domain::ambient::Timestamp;
 use crate::sandbox::lifecycle;
 use crate::sandbox::parameters::Parameters;
@@ -18,7 +18,7 @@ const ADDRESS: [(&str, usize); 6] =
 const BANK_DIGITS: u64 = 10_000;
 
 /// `/account/settlement_setup`. There is no `/settlement_bank/create` here: any id of a bank is taken.
-pub(in crate::sandbox::api) fn setup(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn setup(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (access, (method, frequency)) = Access::with(call, |call| {
         let method = method(&call.parameters)?;
         Ok((method, frequency(&call.parameters, method)?))
@@ -34,23 +34,23 @@ pub(in crate::sandbox::api) fn setup(call: &mut ApiCall<'_>) -> Result<Value, Ap
     let context = call.context;
     let bank = Bank::of(settlement, &name, frequency, context.now, |duration| context.scaled(duration));
     call.events.extend(lifecycle::after(account, vec![Change::Bank { bank: Some(bank) }]));
-    Ok(json!({ "method": settlement.as_str(), "frequency": frequency.as_str() }))
+    Ok(Body::of(&json!({ "method": settlement.as_str(), "frequency": frequency.as_str() })))
 }
 
 /// `/account/get_reserve_details`: the next withdrawals. Recorded of an empty account: one of nothing, at once. That the balance
 /// leaves first and what is held back one period later is inferred.
-pub(in crate::sandbox::api) fn reserve_details(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn reserve_details(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (Access { account, .. }, currency) = Access::with(call, |call| call.parameters.text("currency", TEXT_MAX))?;
     if currency.is_some_and(|currency| currency != account.currency) {
         return Err(ApiError::invalid_parameter("currency parameter must be the currency of the account"));
     }
     let standing = &account.standing;
-    Ok(json!({
+    Ok(Body::of(&json!({
         "account_id": account.account_id,
         "currency": account.currency,
         "reserved_amount": standing.reserved.json(),
         "withdrawals_schedule": schedule(call, account),
-    }))
+    })))
 }
 
 fn schedule(call: &ApiCall<'_>, account: &Account) -> Vec<Value> {
@@ -66,7 +66,7 @@ fn schedule(call: &ApiCall<'_>, account: &Account) -> Vec<Value> {
 }
 
 /// `/account/request_review`: a condition of card readers. Nobody reviews here; the control API says when it is done.
-pub(in crate::sandbox::api) fn request_review(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn request_review(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let account = Access::of(call)?.by_owner()?.account;
     if account.standing.bank.is_none() {
         return Err(errors::settlement_first());
@@ -77,7 +77,7 @@ pub(in crate::sandbox::api) fn request_review(call: &mut ApiCall<'_>) -> Result<
         changed.standing.apply(change.clone());
         stand(call, account, change);
     }
-    Ok(changed.object(&view(call, account)))
+    Ok(Body::of(&changed.shown(view(call, account))))
 }
 
 /// How often money leaves; checks are not written every day.

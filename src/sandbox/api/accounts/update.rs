@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::access::Access;
-use super::{ApiCall, stand, view};
+use super::{ApiCall, Body, stand, view};
 use crate::sandbox::parameters::Parameters;
 use crate::sandbox::protocol::{ApiError, TEXT_MAX, URI_MAX};
 use crate::sandbox::state::Change;
@@ -26,7 +26,7 @@ const PREFILL: [&str; 10] = [
 ];
 
 /// `/account/get_update_uri`.
-pub(in crate::sandbox::api) fn uri(call: &mut ApiCall<'_>) -> Result<Value, ApiError> {
+pub(in crate::sandbox::api) fn uri(call: &mut ApiCall<'_>) -> Result<Body, ApiError> {
     let (access, (is_framed, redirect_uri, prefill)) = Access::with(call, |call| {
         Ok((is_framed(&call.parameters)?, call.parameters.uri("redirect_uri")?, prefill(call)?))
     })?;
@@ -44,7 +44,7 @@ pub(in crate::sandbox::api) fn uri(call: &mut ApiCall<'_>) -> Result<Value, ApiE
     if let Some(info) = prefill {
         stand(call, account, Change::Prefilled { info });
     }
-    Ok(json!({ "account_id": account.account_id, "uri": uri }))
+    Ok(Body::of(&json!({ "account_id": account.account_id, "uri": uri })))
 }
 
 fn is_framed(parameters: &Parameters) -> Result<bool, ApiError> {

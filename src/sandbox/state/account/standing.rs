@@ -236,7 +236,6 @@ pub(in crate::sandbox) struct Member {
 
 /// How an account stands.
 #[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
 pub(in crate::sandbox) struct Standing {
     /// Identity.
     pub(in crate::sandbox) kyc: KycState,

@@ -11,10 +11,12 @@ mod users;
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use url::Host;
 
 use super::api;
 use super::faults::Plan;
@@ -52,6 +54,9 @@ fn try_answer(core: &Core, request: &Request, path: &str) -> Result<(Media, Stri
     if is_from_page(&request.headers) {
         return Err((403, "the control API does not answer pages of a browser".to_owned()));
     }
+    if !may_be_json(&request.body) {
+        return Err((400, "the body is no JSON".to_owned()));
+    }
     core.lock().settle(core.clock.now()).map_err(|error| internal(&error))?;
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     match (request.method.as_str(), segments.as_slice()) {
@@ -62,9 +67,27 @@ fn try_answer(core: &Core, request: &Request, path: &str) -> Result<(Media, Stri
     }
 }
 
-/// A browser names the page that sends a request; no test client does. Without this any web page could move the clock.
+/// A browser names the page that sends a request; no test client does. Without this any web page could move the clock. A page whose
+/// own name leads here (DNS rebinding) need not be named, but its name stands in `Host`: ours are an address or `localhost`.
 fn is_from_page(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::ORIGIN)
+    headers.contains_key(header::ORIGIN) || headers.get(header::HOST).is_some_and(|host| !is_ours(host))
+}
+
+fn is_ours(host: &HeaderValue) -> bool {
+    let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    authority.is_some_and(|authority| match Host::parse(authority.host()) {
+        Ok(Host::Ipv4(address)) => address.is_loopback(),
+        Ok(Host::Ipv6(address)) => address.is_loopback(),
+        Ok(Host::Domain(name)) => name == "localhost",
+        Err(_) => false,
+    })
+}
+
+/// Whether it is nothing, or begins as JSON does. What takes no parameters looks no further, and must not be done by a form: that
+/// is what notices are, whose receiver any client of the API can name.
+fn may_be_json(body: &[u8]) -> bool {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_none_or(|first| b"{[\"-0123456789tfn".contains(first))
 }
 
 fn dispatch(core: &Core, request: &Request, method: &str, segments: &[&str]) -> Result<Value, Refusal> {

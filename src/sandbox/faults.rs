@@ -131,7 +131,10 @@ impl Faults {
         plan.path = call_name(&plan.path);
         plan.check()?;
         if self.by_id.len() >= FAULTS_MAX {
-            return Err(format!("there are {FAULTS_MAX} faults already"));
+            // One that has nothing left makes room.
+            let spent = self.by_id.values().find(|fault| fault.fired >= fault.plan.times).map(|fault| fault.id);
+            let spent = spent.ok_or_else(|| format!("there are {FAULTS_MAX} faults already"))?;
+            self.by_id.remove(&spent);
         }
         self.last_id = self.last_id.saturating_add(1);
         let id = self.last_id;
@@ -242,6 +245,20 @@ mod tests {
         assert_eq!(take("/oauth2/token"), None);
         assert_eq!(serde_json::to_value(faults.list()).unwrap()[0]["fired"], 2);
         assert_eq!((faults.clear(), faults.list().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_spent_fault_makes_room_for_a_new_one() {
+        let mut faults = Faults::default();
+        let once = || plan(r#"{"path": "/user", "kind": "lose_after"}"#);
+        for _ in 0..FAULTS_MAX {
+            faults.add(once()).unwrap();
+        }
+        assert!(faults.add(once()).is_err());
+        assert_eq!(taken(&mut faults, "/user", Who::default()), Some(Kind::LoseAfter));
+        let newest = faults.add(once()).unwrap();
+        assert!(faults.add(once()).is_err());
+        assert_eq!((faults.list().len(), faults.list().last().unwrap().id), (FAULTS_MAX, newest));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +28,9 @@ use crate::domain::ambient::{Clock as _, SystemClock};
 
 /// How long a client has for its TLS handshake; a good one takes milliseconds.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait after a connection could not be taken: file descriptors come back when others are done, not by asking harder.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a connection may take for the head of a request, or lie idle before it: nginx's default `keepalive_timeout`.
 const HEAD_MAX: Duration = Duration::from_secs(75);
@@ -81,7 +85,7 @@ async fn accept(listener: TcpListener, site: Arc<Site>) {
             // Out of file descriptors or a connection that died in the queue: others may still be served.
             Err(error) => {
                 tracing::warn!("the sandbox could not accept a connection: {error}");
-                tokio::task::yield_now().await;
+                SystemClock.sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -91,14 +95,22 @@ async fn serve(stream: TcpStream, site: Arc<Site>) {
     // Answers are small and written at once; waiting for more would only delay them.
     drop(stream.set_nodelay(true));
     let Some(acceptor) = &site.tls else { return converse(stream, site).await };
-    let stream = tokio::select! {
-        biased;
-        handshake = acceptor.accept(stream) => handshake,
-        () = SystemClock.sleep(HANDSHAKE_MAX) => return,
-    };
-    // Whoever speaks no TLS, or another, learns it by the connection's end.
-    if let Ok(stream) = stream {
+    // Whoever speaks no TLS, or another, or none in time, learns it by the connection's end.
+    if let Some(stream) = shake_hands(acceptor, stream, HANDSHAKE_MAX).await {
         converse(stream, site).await;
+    }
+}
+
+/// The stream within, if the client finishes its handshake within `patience`.
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+    acceptor: &TlsAcceptor,
+    stream: S,
+    patience: Duration,
+) -> Option<TlsStream<S>> {
+    tokio::select! {
+        biased;
+        handshake = acceptor.accept(stream) => handshake.ok(),
+        () = SystemClock.sleep(patience) => None,
     }
 }
 
@@ -111,4 +123,30 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, 
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX);
     // An error here is a dropped connection: scripted, or the client's doing.
     drop(http.serve_connection(TokioIo::new(stream), service).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::sandbox::tls;
+
+    fn acceptor() -> TlsAcceptor {
+        tls::open(tempfile::tempdir().unwrap().path()).unwrap().acceptor
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_is_never_finished_ends_when_patience_does() {
+        let (mut client, stream) = tokio::io::duplex(64);
+        assert!(shake_hands(&acceptor(), stream, Duration::from_millis(1)).await.is_none());
+        assert!(client.write_all(b"late").await.is_err(), "the connection is gone");
+    }
+
+    #[tokio::test]
+    async fn who_speaks_no_tls_is_not_waited_for() {
+        let (mut client, stream) = tokio::io::duplex(64);
+        client.write_all(b"GET /v2/user HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(shake_hands(&acceptor(), stream, Duration::MAX).await.is_none());
+    }
 }

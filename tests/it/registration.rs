@@ -36,6 +36,13 @@ const STILL_LIVE: &str = "FAILED_PRECONDITION:TOKEN_STILL_LIVE";
 const EXISTS: &str = "FAILED_PRECONDITION:CONNECTION_EXISTS";
 /// Digits of a hash that the sandbox shows.
 const SHOWN_DIGITS: usize = 16;
+/// Makes the database take no address of a user in `forgotten`.
+const FORGETFUL: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS forgotten (subject TEXT PRIMARY KEY)",
+    "CREATE TRIGGER IF NOT EXISTS forget AFTER UPDATE OF email_index ON connections \
+     WHEN NEW.email_index IS NOT NULL AND NEW.subject IN (SELECT subject FROM forgotten) \
+     BEGIN UPDATE connections SET email_index = NULL WHERE id = NEW.id; END",
+];
 
 impl TestApp {
     async fn register(&self, order: &RegisterMerchantRequest) -> Result<Merchant, Status> {
@@ -131,10 +138,16 @@ impl TestApp {
         answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned())
     }
 
-    /// Makes us forget under which address the provider knows this user: as if every answer that named it had been lost, or as if the
-    /// person had taken another address at the provider since. Otherwise the address alone would refuse the registration.
+    /// Makes us forget under which address the provider knows this user, and not learn it again: as if every answer that named it had
+    /// been lost, or as if the person had taken another address at the provider since. Otherwise the address alone would refuse the
+    /// registration. Not learning it matters: once a token is stored its page is there, and its user is looked at behind that.
     async fn forget_address(&self, subject: &str) {
         let mut intruder = self.intruder().await;
+        for rule in FORGETFUL {
+            sqlx::query(rule).execute(&mut intruder).await.unwrap();
+        }
+        let remember = sqlx::query("INSERT OR IGNORE INTO forgotten VALUES ($1)").bind(subject);
+        remember.execute(&mut intruder).await.unwrap();
         let forget = sqlx::query("UPDATE connections SET email_index = NULL WHERE subject = $1").bind(subject);
         assert_eq!(forget.execute(&mut intruder).await.unwrap().rows_affected(), 1);
         intruder.close().await.unwrap();

@@ -12,7 +12,7 @@ use super::{ApiCall, Body, Way};
 use crate::sandbox::parameters::plain_path;
 use crate::sandbox::protocol::{ApiError, BATCH_MAX, TEXT_MAX, VERSION_DEFAULT, json_text};
 use crate::sandbox::server::answer::record;
-use crate::sandbox::state::Event;
+use crate::sandbox::state::{Call, CallPath, Event};
 use crate::sandbox::world::{Core, Outcome, Request, World};
 
 /// The call's name.
@@ -110,6 +110,30 @@ fn authorization(token: &str) -> Option<HeaderValue> {
     let has_scheme = token.get(.."bearer".len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"));
     let text = if has_scheme { token.to_owned() } else { format!("Bearer {token}") };
     HeaderValue::from_str(&text).ok()
+}
+
+/// The line of a batch that an end of the process cut off behind this call, the last one of the log: it was never answered. Without it
+/// the next request would take its number, and the calls inside would be another's.
+pub(in crate::sandbox) fn cut_off(last: &Call) -> Option<Call> {
+    Some(Call {
+        seq: last.in_batch?,
+        in_batch: None,
+        at: last.at,
+        method: Method::POST,
+        path: CallPath::of(NAME),
+        status: None,
+        error_code: None,
+        user_id: None,
+        client_id: None,
+        scope: None,
+        email_sha256: None,
+        account_id: None,
+        reference_id: None,
+        token_sha256: None,
+        answered: false,
+        fault: None,
+        version: last.version,
+    })
 }
 
 /// Decides on one call, journals and applies it with its line of the call log, and tells what it answered.

@@ -134,8 +134,10 @@ fn check(events: &[Event]) -> Result<(), String> {
     let mut state = State::default();
     for event in events {
         match event {
-            Event::Called(_) | Event::ClockAdvanced { .. } | Event::Restored { .. } => {
-                return Err("calls, moves of the clock and other snapshots are no part of a snapshot".to_owned());
+            Event::Founded { .. } | Event::Called(_) | Event::ClockAdvanced { .. } | Event::Restored { .. } => {
+                let text =
+                    "environment, calls, moves of the clock and other snapshots are no part of a snapshot's state";
+                return Err(text.to_owned());
             }
             event => state.apply(event.clone()),
         }

@@ -1,6 +1,6 @@
 //! The task that sends what is due. It also lets the world settle, so that what happens by time alone happens without a call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,11 +156,20 @@ fn plan(core: &Core, busy: &[Job]) -> io::Result<Plan> {
     let due = book.due(now).map(|notice| (Source::Schedule, notice));
     let mut letters = Vec::new();
     let mut jobs = busy.to_vec();
+    // Where no more can go now: of thousands that wait for one receiver, one is looked at.
+    let mut full = HashSet::new();
     for (source, notice) in released.into_iter().chain(requested).chain(due) {
         if jobs.len() >= AT_ONCE_MAX {
             break;
         }
+        if full.contains(notice.uri.as_str()) {
+            continue;
+        }
         let Some((job, letter)) = letter(source, notice, &world.settings) else { continue };
+        if going_to(&job.receiver, &jobs) >= AT_ONCE_PER_RECEIVER_MAX {
+            full.insert(notice.uri.as_str());
+            continue;
+        }
         if !may_start(&job, &jobs) {
             continue;
         }
@@ -170,15 +179,22 @@ fn plan(core: &Core, busy: &[Job]) -> io::Result<Plan> {
     Ok(Plan { letters, next })
 }
 
+/// How many are on the wire to this receiver.
+fn going_to(receiver: &str, jobs: &[Job]) -> usize {
+    jobs.iter().filter(|going| going.receiver == receiver).count()
+}
+
 /// Whether a notice may go on the wire beside these.
 fn may_start(job: &Job, jobs: &[Job]) -> bool {
     let is_going = |going: &&Job| match job.source {
         // One after the other.
         Source::Release => going.source == Source::Release,
-        Source::Schedule | Source::Request => going.notice_id == job.notice_id && going.source == job.source,
+        Source::Schedule | Source::Request => {
+            let of = |job: &Job| (job.notice_id, job.queued_at_us, job.source);
+            of(going) == of(job)
+        }
     };
-    let same_receiver = jobs.iter().filter(|going| going.receiver == job.receiver).count();
-    !jobs.iter().any(|going| is_going(&going)) && same_receiver < AT_ONCE_PER_RECEIVER_MAX
+    !jobs.iter().any(|going| is_going(&going))
 }
 
 /// What becomes of the notices that are due and not to be sent: held, or dropped.

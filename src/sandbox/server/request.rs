@@ -32,6 +32,10 @@ pub(super) async fn read_body(
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
+    // As announced; a client that waits to be asked for its body (`Expect: 100-continue`) is then not asked.
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(Unread::TooLarge);
+    }
     let mut reading = pin!(collect(body, limit));
     // Mostly all of it has come with the head, and needs no timer.
     if let Poll::Ready(read) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {

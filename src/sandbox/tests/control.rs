@@ -43,6 +43,49 @@ async fn a_sandbox_does_not_start_with_a_setting_that_it_cannot_have() {
     }
 }
 
+#[tokio::test]
+async fn no_page_of_a_browser_is_answered_under_whatever_name_it_comes() {
+    let world = World::start().await;
+    let port = world.sandbox.local_addr().port();
+    let apps = async |name: &str, value: &str| {
+        let request = world.client.get(format!("{}/apps", world.sandbox.endpoints().control)).header(name, value);
+        let answer = world.send(request).await;
+        (answer.status, answer.text.contains("client_secret"))
+    };
+    // A name that leads to this machine today: a page of its own server's name need not say where it comes from.
+    for host in
+        ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "a b"]
+    {
+        assert_eq!(apps("host", host).await, (403, false), "{host}");
+    }
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1", "127.8.9.1:80", "[::1]:80", &format!("127.0.0.1:{port}")] {
+        assert_eq!(apps("host", host).await, (200, true), "{host}");
+    }
+    for origin in ["null", "http://evil.example", "http://localhost"] {
+        assert_eq!(apps("origin", origin).await, (403, false), "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_no_order_even_where_nothing_of_it_would_be_read() {
+    let world = World::start().await;
+    let account = world.sandbox.app_owner_account_id();
+    let before = world.control("GET", "/state", Value::Null).await["journal_position"].clone();
+    for path in [
+        format!("/accounts/{account}/withdraw"),
+        format!("/accounts/{account}/clear"),
+        "/snapshots/a".to_owned(),
+        "/apps".to_owned(),
+        "/notices/1/send".to_owned(),
+    ] {
+        let url = format!("{}{path}", world.sandbox.endpoints().control);
+        let answer = world.send(world.client.post(url).body(format!("account_id={account}"))).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text);
+    }
+    let after = world.control("GET", "/state", Value::Null).await;
+    assert_eq!((&after["journal_position"], &after["snapshots"]), (&before, &json!(0)));
+}
+
 /// Every setting must be read somewhere outside of its own module: one that nobody asks is a lie.
 #[test]
 fn every_setting_is_asked_somewhere() {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -68,12 +68,11 @@ impl Receiver {
 
     /// One that answers its requests in this way, and all others in that.
     pub(super) async fn saying(script: Vec<Say>, otherwise: Say) -> Self {
-        Self::at("127.0.0.1:0".parse().unwrap(), script, otherwise, None).await
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), script, otherwise, None)
     }
 
-    /// One at this address, over TLS perhaps.
-    pub(super) async fn at(address: SocketAddr, script: Vec<Say>, otherwise: Say, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+    /// One that listens there, over TLS perhaps.
+    pub(super) fn on(listener: TcpListener, script: Vec<Say>, otherwise: Say, tls: Option<TlsAcceptor>) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Shared { script: Mutex::new(script.into()), otherwise, received: Mutex::default() };
         let shared = Arc::new(shared);
@@ -81,9 +80,11 @@ impl Receiver {
         Self { address, shared, task }
     }
 
-    /// An address where nobody listens, for now.
-    pub(super) async fn closed_port() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    /// A port that nobody else gets and where nobody listens, for now.
+    pub(super) fn closed_port() -> TcpSocket {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket
     }
 
     pub(super) const fn address(&self) -> SocketAddr {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::support::{Browser, PASSWORD, SCOPES, World, options};
 use crate::domain::ambient::AdjustableClock;
 use crate::sandbox::journal::FILE_NAME;
-use crate::sandbox::{Environment, Error, Options, Sandbox};
+use crate::sandbox::{Endpoints, Environment, Error, Options, Sandbox};
 
 #[tokio::test]
 async fn everything_acknowledged_is_there_after_a_restart() {
@@ -112,6 +112,40 @@ async fn a_torn_last_line_costs_only_what_was_not_acknowledged() {
     world.sandbox.stop().await;
     let world = World::with(options(Some(dir.path()))).await;
     assert_eq!(world.live(ada).await, [false, true]);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_cut_off_keeps_what_it_had_done_and_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    world.make_user("ada@shop.example").await;
+    let token = world.token("ada@shop.example").await;
+    let account =
+        json!({"call": "/account/create", "authorization": token, "parameters": {"name": "A", "description": "B"}});
+    let Endpoints { client_id, client_secret, .. } = world.sandbox.endpoints().clone();
+    let body = json!({"client_id": client_id, "client_secret": client_secret, "calls": [account, account, account]});
+    assert_eq!(world.send(world.post("/batch/create", &body)).await.status, 200);
+    world.sandbox.stop().await;
+    // Without the line of the batch itself, and that of its last call.
+    let path = dir.path().join(FILE_NAME);
+    let whole = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    assert!(lines[lines.len() - 1].contains("/batch/create") && lines[lines.len() - 2].contains("account_made"));
+    fs::write(&path, lines[..lines.len() - 2].concat()).unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    assert_eq!(world.accounts().await.len(), 2);
+    assert_eq!(world.user(&token).await.status, 200);
+    let inside = world.calls("/account/create").await;
+    let batches = world.calls("/batch/create").await;
+    assert_eq!((inside.len(), batches.len()), (2, 1));
+    assert!(inside.iter().all(|call| call["in_batch"] == batches[0]["seq"]), "{inside:?}");
+    assert_eq!((&batches[0]["status"], &batches[0]["answered"]), (&Value::Null, &json!(false)));
+    let after = world.calls("/user").await;
+    assert!(after[0]["seq"].as_u64() > batches[0]["seq"].as_u64());
+    // Once.
+    world.sandbox.stop().await;
+    let world = World::with(options(Some(dir.path()))).await;
+    assert_eq!(world.calls("/batch/create").await.len(), 1);
 }
 
 #[tokio::test]

@@ -122,6 +122,21 @@ async fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_announced_too_large_is_not_waited_for() {
+    let world = World::start().await;
+    let owner = world.sandbox.app_owner_token().to_owned();
+    for expect in ["", "expect: 100-continue\r\n"] {
+        let mut stream = TcpStream::connect(world.sandbox.local_addr()).await.unwrap();
+        let head = format!("POST /v2/user HTTP/1.1\r\nhost: x\r\n{expect}content-length: 99999999\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with('}'), "{answer}");
+    }
+    assert_eq!(world.user(&owner).await.status, 200);
+}
+
+#[tokio::test]
 async fn stopping_does_not_wait_for_what_a_client_left_behind() {
     let world = World::start().await;
     world.fault(json!({"path": "/user", "kind": "delay_before", "delay_ms": 600_000})).await;

@@ -159,6 +159,7 @@ async fn a_document_that_is_not_whole_changes_nothing() {
         (without("user_made"), "no user"),
         (with(json!({"event": "clock_advanced", "offset_us": 1})), "no part"),
         (with(json!({"event": "restored", "events": []})), "no part"),
+        (with(json!({"event": "founded", "environment": "production"})), "no part"),
         (with(json!({"event": "exploded"})), "cannot be read"),
     ] {
         let text = refused(&world, "POST", "/snapshot", &wrong).await;

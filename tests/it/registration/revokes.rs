@@ -180,6 +180,8 @@ impl TestApp {
             }
             Before::HeldShared => {
                 let (shop, subject) = self.consented(&other).await;
+                // Behind the page that tells of the held link, the user is looked at: so late that the address is forgotten before.
+                self.fault(json!({ "path": "/user", "kind": "delay_before", "delay_ms": 100, "times": 1 })).await;
                 self.consent_for(&shop, &merchant).await;
                 of(&other, true, Some(subject))
             }

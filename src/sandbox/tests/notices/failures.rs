@@ -94,12 +94,13 @@ async fn only_200_is_success_and_redirects_are_not_followed() {
 #[tokio::test]
 async fn a_port_that_opens_later_gets_the_retry() {
     let world = World::start().await;
-    let address = Receiver::closed_port().await;
+    let closed = Receiver::closed_port();
     // By name too, without a look-up.
-    let account = world.some_account(&format!("http://localhost:{}/?late", address.port())).await;
+    let port = closed.local_addr().unwrap().port();
+    let account = world.some_account(&format!("http://localhost:{port}/?late")).await;
     let id = world.fire(account).await;
     assert_eq!(world.tried(id, 1).await["tries"][0]["error"], "refused");
-    let receiver = Receiver::at(address, Vec::new(), Say::Status(200), None).await;
+    let receiver = Receiver::on(closed.listen(8).unwrap(), Vec::new(), Say::Status(200), None);
     world.advance(RETRIES[0]).await;
     assert_eq!(world.tried(id, 2).await["state"], "delivered");
     assert_eq!(receiver.received()[0].line(), "POST /?late HTTP/1.1");
@@ -166,6 +167,30 @@ async fn nothing_leaves_this_machine() {
     assert_eq!(states.iter().filter(|state| *state == "not_sent").count(), 6, "{states:?}");
 }
 
+/// Any client of the API can name a receiver, and the control API asks nobody for a password.
+#[tokio::test]
+async fn a_notice_gives_no_order_to_the_control_api() {
+    let world = World::start().await;
+    let token = world.register("ada@shop.example").await.1;
+    let control = world.sandbox.endpoints().control.clone();
+    let first = world.notices("").await.len() + 1;
+    let accounts = [
+        world.account_with(&token, &format!("{control}/notices/{first}/send")).await,
+        world.account_with(&token, &format!("{control}/snapshots/planted")).await,
+    ];
+    for account in accounts {
+        let id = world.fire(account).await;
+        assert_eq!(world.tried(id, 1).await["tries"][0]["status"], 400);
+    }
+    let kept = world.control("GET", "/snapshots", Value::Null).await;
+    assert_eq!(kept["snapshots"], json!([]));
+    assert_eq!(
+        world.notice(u64::try_from(first).unwrap()).await["tries"].as_array().unwrap().len(),
+        1,
+        "it sent itself once more"
+    );
+}
+
 #[tokio::test]
 async fn https_receivers_need_an_authority_that_the_sandbox_knows() {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
@@ -174,9 +199,8 @@ async fn https_receivers_need_an_authority_that_the_sandbox_knows() {
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     let config = config.with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
     let tls = TlsAcceptor::from(Arc::new(config));
-    let any = "127.0.0.1:0".parse().unwrap();
-    let receiver = Receiver::at(any, Vec::new(), Say::Status(200), Some(tls)).await;
-    let plain = Receiver::start().await;
+    let listener = Receiver::closed_port().listen(8).unwrap();
+    let receiver = Receiver::on(listener, Vec::new(), Say::Status(200), Some(tls));
     let known = vec![certified.cert.pem().into_bytes()];
     for (roots, wanted) in [(known, Value::Null), (Vec::new(), json!("tls"))] {
         let world = World::with(Options { notice_roots: roots, ..options(None) }).await;
@@ -187,10 +211,9 @@ async fn https_receivers_need_an_authority_that_the_sandbox_knows() {
             assert_eq!(world.tried(id, 1).await["tries"][0]["error"], wanted, "{uri}");
         }
         // Who speaks no TLS is no receiver either.
-        let uri = plain.uri("/").replace("http:", "https:");
-        world.set(json!({"notice_timeout_s": 1})).await;
+        let uri = format!("https://{}/", world.sandbox.local_addr());
         let id = world.fire(world.account_with(&token, &uri).await).await;
-        assert_ne!(world.tried(id, 1).await["state"], "delivered");
+        assert_eq!(world.tried(id, 1).await["tries"][0]["error"], "tls");
     }
     assert_eq!(receiver.wait_for(2).await[0].line(), "POST /secret?q HTTP/1.1");
     let wrong = Sandbox::start(Options { notice_roots: vec![b"none".to_vec()], ..options(None) }).await;

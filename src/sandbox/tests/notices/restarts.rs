@@ -110,3 +110,20 @@ async fn held_notices_are_part_of_a_snapshot_and_are_sent_again_after_it_was_put
         assert_eq!(world.notices("").await, held);
     }
 }
+
+#[tokio::test]
+async fn a_notice_on_the_wire_does_not_stop_another_one_that_a_snapshot_gave_its_id() {
+    let world = World::start().await;
+    let (hanging, other) = (Receiver::saying(Vec::new(), Say::Hang).await, Receiver::start().await);
+    let token = world.register("ada@shop.example").await.1;
+    let (stuck, lucky) =
+        (world.account_with(&token, &hanging.uri("/")).await, world.account_with(&token, &other.uri("/")).await);
+    world.control("POST", "/snapshots/empty", Value::Null).await;
+    let first = world.fire(stuck).await;
+    hanging.wait_for(1).await;
+    world.control("POST", "/snapshots/empty/restore", Value::Null).await;
+    let second = world.fire(lucky).await;
+    assert_eq!(first, second);
+    // Sooner than the receiver of the first is given up.
+    assert_eq!(world.tried(second, 1).await["state"], "delivered");
+}

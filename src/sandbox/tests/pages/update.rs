@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{DETAILS, EMAIL, account_state, change_app, merchant, signed_in, sound, update_url};
-use crate::sandbox::tests::support::{Browser, PASSWORD, World};
+use crate::sandbox::journal::FILE_NAME;
+use crate::sandbox::tests::support::{Browser, PASSWORD, World, options};
 
 const DONE: &str = "?redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2Fdone%3Fa%3Db";
 
@@ -175,4 +176,31 @@ async fn only_what_is_missing_is_asked_for() {
     let bank = [("form", "update"), ("bank_name", "B"), ("routing_number", "000000000"), ("account_number", "1234")];
     sound("thanks", browser.send_form(&bank).await, 200, "Thank you");
     assert_eq!(account_state(&world, account_id).await, "active");
+}
+
+/// What tells whose identity or bank account it is, is looked at and forgotten: of the number the last four digits stay, as shown.
+#[tokio::test]
+async fn what_a_person_gives_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(options(Some(dir.path()))).await;
+    let (_, token, account_id) = merchant(&world).await;
+    let mut browser = signed_in(&world, &update_url(&world, account_id, ""), EMAIL).await;
+    let secrets = [("date_of_birth", "1971-02-03"), ("account_number", "998877665544"), ("address", "77 Hidden Lane")];
+    let form =
+        DETAILS.map(|(key, value)| (key, secrets.iter().find(|(name, _)| *name == key).map_or(value, |it| it.1)));
+    sound("thanks", browser.send_form(&form).await, 200, "Thank you");
+    let shown = [
+        world.ok(&token, "/account", json!({"account_id": account_id})).await,
+        world.control("GET", "/state", json!(null)).await,
+        world.control("GET", "/calls", json!(null)).await,
+        world.control("GET", "/snapshot", json!(null)).await,
+    ];
+    world.sandbox.stop().await;
+    let journal = std::fs::read_to_string(dir.path().join(FILE_NAME)).unwrap();
+    assert!(journal.contains("Invented Bank XXXXX5544"));
+    for text in shown.iter().map(ToString::to_string).chain([journal]) {
+        for secret in ["1971", "99887766", "Hidden Lane", "Nowhere"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
 }

@@ -31,6 +31,7 @@ mod faults;
 pub mod fuzzing;
 mod hash;
 mod journal;
+mod json;
 mod lifecycle;
 mod notices;
 mod pages;

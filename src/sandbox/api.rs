@@ -22,7 +22,7 @@ use super::parameters::{Parameters, bearer};
 use super::protocol::{self, ApiError, TEXT_MAX};
 use super::state::{App, AppState, Event, Token, User, UserState, email_key};
 use super::world::{Context, Facts, Media, Outcome, Reply, Request};
-use super::{pages, throttle};
+use super::{json, pages, throttle};
 
 /// The call that registers a user.
 const REGISTER: &str = "/user/register";
@@ -211,7 +211,7 @@ pub(super) struct Body(String);
 impl Body {
     /// A value as WePay writes it.
     pub(super) fn of(value: &impl Serialize) -> Self {
-        Self(protocol::json_text(value))
+        Self(json::text(value))
     }
 }
 
@@ -254,7 +254,7 @@ fn answer_by(way: Way<'_>, context: &Context<'_>, request: &Request) -> Outcome 
 
 /// An error as an answer to a call, with the status that it has; the call is empty where it does not matter.
 pub(super) fn error_reply(error: &ApiError, version: &str, call: &str) -> Reply {
-    let body = protocol::json_text(&error.envelope(version, call));
+    let body = json::text(&error.envelope(version, call));
     Reply { status: error.status, media: Media::Json, headers: Vec::new(), body }
 }
 

@@ -3,11 +3,8 @@
 //! The sandbox shares no constant with the product, on purpose: were they shared, a mistake would agree with itself on
 //! both sides. Sources are named by page; `docs/sandbox.md` says which facts are inferred.
 
-use std::io;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::environment::Environment;
@@ -389,33 +386,6 @@ fn text_of(code: u32) -> &'static str {
     }
 }
 
-/// JSON text as WePay writes it: slashes escaped (recorded on stage).
-pub(super) fn json_text(value: &impl Serialize) -> String {
-    let mut text = Vec::with_capacity(JSON_USUAL);
-    match value.serialize(&mut Serializer::with_formatter(&mut text, SlashesEscaped)) {
-        Ok(()) => String::from_utf8(text).unwrap_or_default(),
-        // What is answered has text keys only, and a vector takes everything.
-        Err(_) => String::new(),
-    }
-}
-
-/// Room for most answers: that of an account has about 1000 bytes.
-const JSON_USUAL: usize = 1024;
-
-/// Compact JSON with `\/` for each slash; a slash stands inside a string only.
-struct SlashesEscaped;
-
-impl Formatter for SlashesEscaped {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut parts = fragment.split('/');
-        writer.write_all(parts.next().unwrap_or_default().as_bytes())?;
-        parts.try_for_each(|part| {
-            writer.write_all(b"\\/")?;
-            writer.write_all(part.as_bytes())
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -463,22 +433,5 @@ mod tests {
         assert_eq!((own.status, own.description.as_str()), (400, "own"));
         assert_eq!(ApiError::scripted(401, 3302, None).error, "access_denied");
         assert_eq!(ApiError::scripted(400, 9999, None).description, UNKNOWN_ERROR);
-    }
-
-    #[test]
-    fn slashes_are_escaped_and_still_parse() {
-        let value = json!({"uri": "https://a.example/b\\/c"});
-        let text = json_text(&value);
-        assert!(text.contains(r"https:\/\/a.example\/b"));
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
-    }
-
-    #[test]
-    fn the_text_is_plain_json_but_for_its_slashes() {
-        let odd = ["", "/", "//", "a/b/", "\"/\\/\u{8}\n", "é/\u{1F600}/\u{2028}", "\u{7f}"];
-        for text in odd {
-            let value = json!({"a/b": [text, 1.5, -3, true, null, {"c": text}], "d": u64::MAX});
-            assert_eq!(json_text(&value), value.to_string().replace('/', "\\/"));
-        }
     }
 }

@@ -9,8 +9,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
 
 use super::{ApiCall, Body, Way};
+use crate::sandbox::json::text;
 use crate::sandbox::parameters::plain_path;
-use crate::sandbox::protocol::{ApiError, BATCH_MAX, TEXT_MAX, VERSION_DEFAULT, json_text};
+use crate::sandbox::protocol::{ApiError, BATCH_MAX, TEXT_MAX, VERSION_DEFAULT};
 use crate::sandbox::server::answer::record;
 use crate::sandbox::state::{Call, CallPath, Event};
 use crate::sandbox::world::{Core, Outcome, Request, World};
@@ -48,7 +49,7 @@ pub(in crate::sandbox) fn answer(core: &Core, world: &mut World, request: &Reque
     // The batch's own line follows those of its calls, all under one lock, so its number is known.
     let seq = world.state.next_call_seq().saturating_add(u64::try_from(inner.len()).unwrap_or(0));
     let answers: Vec<Value> = inner.into_iter().map(|inner| answer_one(core, world, inner, seq)).collect();
-    outcome.reply.body = json_text(&json!({ "calls": answers }));
+    outcome.reply.body = text(&json!({ "calls": answers }));
     outcome
 }
 

@@ -25,7 +25,7 @@ pub(in crate::sandbox) struct Call {
     /// 1, 2, 3 …
     pub(in crate::sandbox) seq: u64,
     /// Of a call inside of a batch: `seq` of the batch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) in_batch: Option<u64>,
     /// When, by the sandbox's clock.
     #[serde(with = "rfc3339")]
@@ -47,13 +47,10 @@ pub(in crate::sandbox) struct Call {
     /// At the authorize page: the scope list exactly as received.
     pub(in crate::sandbox) scope: Option<Box<str>>,
     /// At `/user/register`: beginning of the SHA-256 of the e-mail address asked for, in small letters.
-    #[serde(default)]
     pub(in crate::sandbox) email_sha256: Option<Box<str>>,
     /// At account calls: the account asked for, or made.
-    #[serde(default)]
     pub(in crate::sandbox) account_id: Option<u64>,
     /// At account calls: the app's own id of it, as asked for or as it is.
-    #[serde(default)]
     pub(in crate::sandbox) reference_id: Option<Box<str>>,
     /// Beginning of the SHA-256 of the token presented or issued.
     pub(in crate::sandbox) token_sha256: Option<TokenMark>,

@@ -1,8 +1,23 @@
 //! A local WePay v2: the outside world of every test of the product, and of `demo` and `dev`.
 //!
-//! It is exact in what it covers (`docs/sandbox.md`): the authorize and confirmation pages, `/oauth2/token` with its
-//! revocation of every earlier token of the (user, app), `/user/register` with its temporary tokens, users, accounts,
-//! `/app`, the error envelope; and it can be told to fail in scripted ways.
+//! It is exact in what it covers (`docs/sandbox.md`, whose tables a test holds against the code): the calls of users, accounts,
+//! apps, batches and rbits in each API version, `/oauth2/token` with its revocation of every earlier token of the (user, app),
+//! `/user/register` with its temporary tokens, the throttle, the pages for merchants, notices; and it can be told to fail in
+//! scripted ways. No call about money is there.
+//!
+//! A request becomes a decision over an immutable `Context`, the decision a list of events, and `World::commit` writes them to the
+//! journal, applies them, and only then lets the answer go:
+//!
+//! | modules | job |
+//! |---|---|
+//! | `server`, `tls` | the listener; from a request to its answer, whatever becomes of the client |
+//! | `api`, `parameters`, `protocol`, `throttle` | WePay's calls: one table of them, their checks in one order, their errors |
+//! | `pages`, `confirmation` | what people see and do in a browser |
+//! | `notices` | what apps are told without asking, and when again |
+//! | `lifecycle` | what becomes of accounts, by money, papers and time |
+//! | `control`, `faults`, `settings` | what a test may see, change and break |
+//! | `world`, `state`, `journal` | the one lock, what is known, what is on disk |
+//! | `fuzzing` | entry points for the fuzzer, and what it holds of each answer |
 //!
 //! It names nothing of the product but the clock and randomness seam: its constants are its own, so that a mistake
 //! cannot agree with itself on both sides. It serves invented people on a loopback address and nothing else.

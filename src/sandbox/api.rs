@@ -244,15 +244,15 @@ fn answer_by(way: Way<'_>, context: &Context<'_>, request: &Request) -> Outcome 
         Ok(Body(body)) => Reply { status: 200, media: Media::Json, headers: Vec::new(), body },
         Err(error) => {
             call.facts.error_code = Some(error.code);
-            error_reply(&error.with_status_of(context.settings), call.version())
+            error_reply(&error.with_status_of(context.settings), call.version(), &request.call)
         }
     };
     Outcome { reply, facts: call.facts, events: call.events }
 }
 
-/// An error as an answer, with the status that it has.
-pub(super) fn error_reply(error: &ApiError, version: &str) -> Reply {
-    let body = protocol::json_text(&error.envelope(version));
+/// An error as an answer to a call, with the status that it has; the call is empty where it does not matter.
+pub(super) fn error_reply(error: &ApiError, version: &str, call: &str) -> Reply {
+    let body = protocol::json_text(&error.envelope(version, call));
     Reply { status: error.status, media: Media::Json, headers: Vec::new(), body }
 }
 

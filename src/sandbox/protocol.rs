@@ -94,6 +94,10 @@ pub(super) const VERSION_DETAILS: &str = "2018-08-29";
 /// Since this version objects list the ids of their rbits (WePay API docs, rbit page: renamed in September 2015).
 pub(super) const VERSION_RBIT_IDS: &str = "2015-09-09";
 
+/// Since this version a user without a `callback_uri` has an empty one, instead of none: the newest when such a body was recorded
+/// (README of catarse_payment_wepay, October 2016); which one brought it is inferred.
+pub(super) const VERSION_CALLBACK_EMPTY: &str = "2016-08-10";
+
 /// Every API version (WePay API docs, versioning page; the official Java SDK's folders).
 pub(super) const VERSIONS: [&str; 17] = [
     "2011-01-15",
@@ -115,8 +119,8 @@ pub(super) const VERSIONS: [&str; 17] = [
     "2019-04-03",
 ];
 
-/// Where `documentation_url` points, with the error's code behind it (WePay best practices, an example of 1008).
-const DOCUMENTATION_URL: &str = "https://developer.wepay.com/api/general/errors#";
+/// Where WePay's documentation stands.
+const DOCUMENTATION: &str = "https://developer.wepay.com/api";
 
 /// The text of an error that WePay itself cannot explain (WePay best practices, error 1008).
 pub(super) const UNKNOWN_ERROR: &str = "there was an unknown error - please contact api@wepay.com for support";
@@ -339,15 +343,31 @@ impl ApiError {
         self
     }
 
-    /// The body: three keys, or five from [`VERSION_DETAILS`] on (a popular client breaks on a fourth key).
-    pub(super) fn envelope(&self, version: &str) -> Value {
+    /// The page about a wrong or missing parameter is that of the call (bodies of omnipay-wepay; for a missing one inferred), any
+    /// other that of the error's code (WePay best practices, an example of 1008).
+    fn documentation_url(&self, call: &str) -> String {
+        let call = call.trim_start_matches('/');
+        match (self.code, call) {
+            (1003 | 1004, name) if !name.is_empty() => {
+                // These have a page of their own (WePay API docs, kyc page).
+                let name = if name.starts_with("account/kyc") { name.trim_start_matches("account/") } else { name };
+                let page = name.split('/').next().unwrap_or_default();
+                let section = name.rsplit('/').next().unwrap_or_default();
+                format!("{DOCUMENTATION}/api-calls/{page}#{section}")
+            }
+            (code, _) => format!("{DOCUMENTATION}/general/errors#{code}"),
+        }
+    }
+
+    /// The body of an answer to a call, if it came so far that this is known: three keys, or five from [`VERSION_DETAILS`] on (a popular client breaks on a fourth key).
+    pub(super) fn envelope(&self, version: &str, call: &str) -> Value {
         let mut body = Map::new();
         body.insert("error".to_owned(), json!(self.error));
         body.insert("error_description".to_owned(), json!(self.description));
         body.insert("error_code".to_owned(), json!(self.code));
         if version >= VERSION_DETAILS {
             body.insert("details".to_owned(), json!([]));
-            body.insert("documentation_url".to_owned(), json!(format!("{DOCUMENTATION_URL}{}", self.code)));
+            body.insert("documentation_url".to_owned(), json!(self.documentation_url(call)));
         }
         Value::Object(body)
     }
@@ -402,11 +422,27 @@ mod tests {
 
     #[test]
     fn only_new_versions_see_five_keys() {
-        let keys = |version| ApiError::unknown_call().envelope(version).as_object().unwrap().len();
+        let keys = |version| ApiError::unknown_call().envelope(version, "/null").as_object().unwrap().len();
         assert_eq!((keys("2011-01-15"), keys(VERSION_DEFAULT)), (3, 3));
         assert_eq!((keys("2018-08-29"), keys("2019-04-03")), (5, 5));
-        let body = ApiError::processing().envelope("2019-04-03");
-        assert_eq!(body["documentation_url"], "https://developer.wepay.com/api/general/errors#1008");
+    }
+
+    #[test]
+    fn the_documentation_of_a_wrong_parameter_is_that_of_its_call_and_any_other_that_of_its_code() {
+        let wrong = || ApiError::invalid_parameter("wrong");
+        for (error, call, page) in [
+            (ApiError::processing(), "/user/register", "general/errors#1008"),
+            (ApiError::already_approved(), "/user/send_confirmation", "general/errors#7002"),
+            (wrong(), "/user/register", "api-calls/user#register"),
+            (wrong(), "/account", "api-calls/account#account"),
+            (ApiError::required("name"), "/account/create", "api-calls/account#create"),
+            (wrong(), "/account/kyc/create", "api-calls/kyc#create"),
+            (wrong(), "/account/kyc", "api-calls/kyc#kyc"),
+            (wrong(), "", "general/errors#1003"),
+        ] {
+            let body = error.envelope("2019-04-03", call);
+            assert_eq!(body["documentation_url"], format!("https://developer.wepay.com/api/{page}"));
+        }
     }
 
     #[test]

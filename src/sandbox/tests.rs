@@ -13,6 +13,7 @@ mod faithfulness;
 mod faulty;
 mod journey;
 mod lifecycle;
+mod manual;
 mod naughty;
 mod notices;
 mod pages;

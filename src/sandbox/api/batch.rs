@@ -147,7 +147,7 @@ fn answer_one(core: &Core, world: &mut World, inner: Inner, seq: u64) -> Value {
         Ok(()) => reply,
         Err(error) => {
             tracing::error!("the sandbox could not write its journal: {error}");
-            super::error_reply(&ApiError::processing(), VERSION_DEFAULT)
+            super::error_reply(&ApiError::processing(), VERSION_DEFAULT, "")
         }
     };
     let mut answer = Map::new();

@@ -30,12 +30,6 @@ struct About {
     object_id: u64,
 }
 
-/// Whether the value of an `rbits` parameter can be taken: an array of rbits.
-#[cfg(test)]
-fn check(rbits: &Value) -> Result<(), ApiError> {
-    read_all("rbits", rbits, DEPTH_MAX).map(drop)
-}
-
 /// The rbits that a call's `rbits` parameter brings for the object that the call makes or changes; ids follow those of the
 /// state. They are kept with [`Event::RbitsMade`], beside those that the object has (inferred).
 pub(super) fn from_parameter(
@@ -248,6 +242,11 @@ fn expected(name: &str, shape: &str) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether the value of an `rbits` parameter can be taken.
+    fn check(rbits: &Value) -> Result<(), ApiError> {
+        read_all("rbits", rbits, DEPTH_MAX).map(drop)
+    }
 
     fn rbit() -> Value {
         json!({"type": "email", "properties": {"email": "a@b.example"}, "receive_time": 1, "source": "user"})

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{ApiCall, Body, rbits};
-use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX, VERSION_RBIT_IDS};
+use crate::sandbox::protocol::{ApiError, LONG_TEXT_MAX, TEXT_MAX, VERSION_CALLBACK_EMPTY, VERSION_RBIT_IDS};
 use crate::sandbox::state::{Event, Mail, RbitObject, TokenKind, User};
 
 /// Subject, text and button of a confirmation mail that the app does not word itself; our own.
@@ -70,20 +70,23 @@ struct Shown<'a> {
     user_name: &'a str,
     email: &'a str,
     state: &'static str,
-    /// Left out when unset (recorded on stage).
     #[serde(skip_serializing_if = "Option::is_none")]
-    callback_uri: Option<&'a String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rbit_ids: Option<Vec<u64>>,
+    callback_uri: Option<&'a str>,
+    /// Not there when there are none (recorded in October 2016).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rbit_ids: Vec<u64>,
 }
 
 /// The user as a call answers it.
 pub(super) fn shown(call: &ApiCall<'_>, user: &User, callback_uri: Option<&String>, told: &[u64]) -> Body {
-    let rbit_ids = (call.version() >= VERSION_RBIT_IDS).then(|| {
+    let version = call.version();
+    let mut rbit_ids = Vec::new();
+    if version >= VERSION_RBIT_IDS {
         let client_id = call.app.map_or(0, |app| app.client_id);
         let kept = call.context.state.rbit_ids(RbitObject::User, user.user_id, client_id);
-        kept.chain(told.iter().copied()).collect()
-    });
+        rbit_ids.extend(kept.chain(told.iter().copied()));
+    }
+    let unset = (version >= VERSION_CALLBACK_EMPTY).then_some("");
     Body::of(&Shown {
         user_id: user.user_id,
         first_name: &user.first_name,
@@ -91,7 +94,7 @@ pub(super) fn shown(call: &ApiCall<'_>, user: &User, callback_uri: Option<&Strin
         user_name: format!("{} {}", user.first_name, user.last_name).trim(),
         email: &user.email,
         state: user.state.as_str(),
-        callback_uri,
+        callback_uri: callback_uri.map(String::as_str).or(unset),
         rbit_ids,
     })
 }

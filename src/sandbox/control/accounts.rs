@@ -16,7 +16,6 @@ use crate::sandbox::world::{Context, Core, Request};
 #[serde(deny_unknown_fields)]
 struct NewState {
     state: AccountState,
-    #[serde(default)]
     reason: Option<DisabledReason>,
 }
 

@@ -22,7 +22,6 @@ struct NewUser {
     password: String,
     first_name: String,
     last_name: String,
-    #[serde(default)]
     state: Option<UserState>,
 }
 
@@ -30,7 +29,6 @@ struct NewUser {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ForApp {
-    #[serde(default)]
     client_id: Option<String>,
 }
 

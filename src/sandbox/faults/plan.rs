@@ -20,10 +20,10 @@ pub(in crate::sandbox) struct Plan {
     /// What goes wrong.
     pub(in crate::sandbox) kind: Kind,
     /// Only calls with a token of this user; without, any call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) user_id: Option<u64>,
     /// Only calls with a token of this app, or that name it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) client_id: Option<u64>,
     /// How many calls it hits.
     #[serde(default = "once")]
@@ -32,22 +32,22 @@ pub(in crate::sandbox) struct Plan {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(in crate::sandbox) skip: u64,
     /// How many of a hundred matching calls it hits, 1 to 100; without, every one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) probability_percent: Option<u8>,
     /// Which ones those are: the same seed and the same calls, the same hits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) seed: Option<u64>,
     /// For the delays: real milliseconds; for `drip`: those before each byte.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) delay_ms: Option<u64>,
     /// For the statuses: HTTP status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) status: Option<u16>,
     /// For the statuses: with a code the answer is an error body, without one an HTML page as a proxy sends it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) error_code: Option<u32>,
     /// For the statuses: text of the error body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::sandbox) error_description: Option<String>,
 }
 

@@ -114,7 +114,8 @@ impl Failure {
     pub(in crate::sandbox) fn reply(&self, request: &Request) -> Reply {
         match self {
             Self::Api(error) => {
-                api::error_reply(error, api::requested_version(request).ok().flatten().unwrap_or(VERSION_DEFAULT))
+                let version = api::requested_version(request).ok().flatten().unwrap_or(VERSION_DEFAULT);
+                api::error_reply(error, version, &request.call)
             }
             Self::Page(status) => Reply::page(*status, "The server cannot answer right now (a scripted fault)."),
         }

@@ -29,7 +29,7 @@ pub(in crate::sandbox) async fn answer(
         Ok(body) => body,
         Err(Unread::TooLarge) => {
             let error = ApiError { status: 413, ..ApiError::unparsable() };
-            return Ok(of_provider(is_tls, api::error_reply(&error, VERSION_DEFAULT)));
+            return Ok(of_provider(is_tls, api::error_reply(&error, VERSION_DEFAULT, "")));
         }
         Err(Unread::TooSlow) => return Ok(of_provider(is_tls, Reply::page(408, "The request did not come in time."))),
         Err(Unread::Broken) => return Err(Dropped),
@@ -159,7 +159,7 @@ fn process(core: &Core, world: &mut World, request: &Request, effect: Option<&Ef
 
 fn unwritten(error: &io::Error) -> Reply {
     tracing::error!("the sandbox could not write its journal: {error}");
-    api::error_reply(&ApiError::processing(), VERSION_DEFAULT)
+    api::error_reply(&ApiError::processing(), VERSION_DEFAULT, "")
 }
 
 /// Logs a call that a fault kept from being processed.

@@ -7,8 +7,8 @@ use crate::sandbox::environment::Environment;
 use crate::sandbox::hash::random_hex;
 use crate::sandbox::world::{Core, Media, Reply};
 
-/// The header is recorded without its value. Zero forgets an earlier one: whatever else a developer serves on `localhost` must
-/// stay reachable in clear.
+/// Recorded with `max-age=2592000`. Zero forgets an earlier one: whatever else a developer serves on `localhost` must stay
+/// reachable in clear.
 const TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=0");
 
 /// An answer of API or pages.
@@ -48,9 +48,8 @@ pub(super) fn of_control(reply: Reply) -> Response<Body> {
 }
 
 /// What an API call that changes something answers besides: a session cookie, which means nothing here and is not asked for
-/// again, and no storing. Name and attributes of the cookie are recorded; the other three are what PHP sends with a session
-/// (inferred), and so is production's domain.
-pub(super) fn of_write(core: &Core) -> [(HeaderName, String); 4] {
+/// again, and no storing. All of it is recorded, the cookie twice with 26 letters and digits; production's domain is inferred.
+pub(super) fn of_write(core: &Core) -> [(HeaderName, String); 5] {
     let domain = match core.environment {
         Environment::Stage => "stage.wepay.com",
         Environment::Production => "www.wepay.com",
@@ -58,7 +57,8 @@ pub(super) fn of_write(core: &Core) -> [(HeaderName, String); 4] {
     let session = random_hex::<13>(core.entropy.as_ref());
     [
         (header::SET_COOKIE, format!("wepay={session}; path=/; domain={domain}; secure; HttpOnly")),
-        (header::CACHE_CONTROL, "no-store, no-cache, must-revalidate".to_owned()),
+        (header::SET_COOKIE, format!("wepay={session}; path=/; domain={domain}; secure; httponly")),
+        (header::CACHE_CONTROL, "no-store, no-cache, must-revalidate, post-check=0, pre-check=0".to_owned()),
         (header::PRAGMA, "no-cache".to_owned()),
         (header::EXPIRES, "Thu, 19 Nov 1981 08:52:00 GMT".to_owned()),
     ]

@@ -240,6 +240,27 @@ fn owner() -> Value {
 }
 
 #[tokio::test]
+async fn a_name_of_an_identity_is_never_cut_off() {
+    let (world, token, id) = shop().await;
+    world.permit(&["kyc"]);
+    let client_id = world.sandbox.endpoints().client_id.clone();
+    let create = async |name: &str, length: usize| {
+        let mut owner = owner();
+        owner["name"][name] = json!("x".repeat(length));
+        let body = json!({"client_id": client_id, "account_id": id, "individual": {"account_owner": owner}});
+        let request = world.post("/account/kyc/create", &body).header("authorization", format!("Bearer {token}"));
+        let request = request.header("wepay-risk-token", "123e4567-e89b-12d3-a456-426614174000");
+        world.send(request.header("client-ip", "203.0.113.7")).await
+    };
+    for name in ["first", "middle", "last"] {
+        assert_eq!(text(&create(name, 36).await), format!("{name} must be at most 35 characters"));
+    }
+    assert_eq!(create("last", 35).await.status, 200);
+    let shown = world.ok(&token, "/account/kyc", json!({"account_id": id})).await;
+    assert_eq!(shown["legal_name"]["last"], "x".repeat(35));
+}
+
+#[tokio::test]
 async fn identity_by_call_is_given_once_authorized_and_looked_up() {
     let (world, token, id) = shop().await;
     world.permit(&["kyc"]);

@@ -272,6 +272,25 @@ async fn statuses_and_numbers_that_nobody_knows_are_settings() {
 }
 
 #[tokio::test]
+async fn the_recorded_user_is_met() {
+    let world = World::start().await;
+    let ada = world.make_user("ada@shop.example").await;
+    let token = world.token("ada@shop.example").await;
+    let user = async |version: &str| send(&world, "/user", &token, version, String::new()).await.json();
+    let mut recorded = json!({
+        "user_id": ada, "first_name": "Ada", "last_name": "Low", "user_name": "Ada Low", "email": "ada@shop.example",
+        "state": "registered", "callback_uri": "",
+    });
+    for version in ["2016-08-10", "", "2019-04-03"] {
+        assert_eq!(user(version).await, recorded, "{version}");
+    }
+    recorded.as_object_mut().unwrap().remove("callback_uri");
+    for version in ["2011-01-15", "2014-01-08", "2016-07-13"] {
+        assert_eq!(user(version).await, recorded, "{version}");
+    }
+}
+
+#[tokio::test]
 async fn the_user_has_rbit_ids_since_september_2015() {
     let world = World::start().await;
     let ada = world.make_user("ada@shop.example").await;

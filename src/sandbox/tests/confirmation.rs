@@ -190,7 +190,7 @@ async fn modifying_a_user_changes_where_notices_go() {
     let world = World::start().await;
     let (_, token) = world.register("ada@shop.example").await;
     let uri = "http://127.0.0.1:9/notices?a=b";
-    assert_eq!(world.ok(&token, "/user", json!({})).await.get("callback_uri"), None);
+    assert_eq!(world.ok(&token, "/user", json!({})).await["callback_uri"], "");
     let modified = world.ok(&token, "/user/modify", json!({"callback_uri": uri, "rbits": []})).await;
     assert_eq!(modified["callback_uri"], uri);
     assert_eq!(world.ok(&token, "/user", json!({})).await, modified);

@@ -45,9 +45,16 @@ async fn a_write_sets_a_session_cookie_and_is_not_to_be_stored() {
         let cookie = text(&headers, "set-cookie");
         let value = cookie.strip_prefix("wepay=").unwrap();
         let (value, attributes) = value.split_once(';').unwrap();
-        assert!(value.len() > 20 && value.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert!(value.len() == 26 && value.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert_eq!(attributes, format!(" path=/; domain={domain}; secure; HttpOnly"));
-        assert!(text(&headers, "cache-control").contains("no-store"));
+        let cookies: Vec<_> = headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(cookies, [&cookie, &cookie.replace("HttpOnly", "httponly")]);
+        let unstored = "no-store, no-cache, must-revalidate, post-check=0, pre-check=0";
+        assert_eq!(
+            (text(&headers, "cache-control").as_str(), text(&headers, "pragma").as_str()),
+            (unstored, "no-cache")
+        );
+        assert_eq!(text(&headers, "expires"), "Thu, 19 Nov 1981 08:52:00 GMT");
     }
 }
 

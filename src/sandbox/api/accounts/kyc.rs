@@ -16,7 +16,7 @@ use crate::sandbox::state::{Account, Change, KycState};
 /// Identities are numbered like their accounts, this far above, so that a mix-up shows.
 const KYC_ID_ABOVE: u64 = 2_000_000_000;
 
-/// A first, middle or last name (WePay.NET).
+/// A first, middle or last name (WePay.NET). WePay cuts off what is longer; here nothing is changed on the way, so it is refused.
 const NAME_MAX: usize = 35;
 
 /// What an identity is of; exactly one of the three.

@@ -65,8 +65,10 @@ impl<'a> ApiCall<'a> {
         // them is said behind it.
         let Request { method, query, headers, body, .. } = self.request;
         let read = Parameters::read(method, query, headers, body).map(|parameters| self.parameters = parameters);
-        if !is_inside {
-            throttle::admit(self)?;
+        if !is_inside && let Err(refusal) = throttle::admit(self) {
+            // Whose calls are too many is known, and with that the version of the app's dashboard.
+            self.app = self.facts.client_id.and_then(|client_id| self.context.state.app(client_id));
+            return Err(refusal);
         }
         if self.context.settings.headers_required {
             self.require_headers()?;

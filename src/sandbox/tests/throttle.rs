@@ -57,6 +57,19 @@ async fn a_fixed_window_lets_a_burst_through_on_both_sides_of_its_end_and_a_slid
 }
 
 #[tokio::test]
+async fn a_throttled_call_is_answered_in_the_version_of_its_app() {
+    let (world, token) = throttled(Throttle::Sliding).await;
+    let path = format!("/apps/{}", world.sandbox.endpoints().client_id);
+    world.control("POST", "/settings", json!({"throttle_calls": 1})).await;
+    assert_eq!(world.user(&token).await.status, 200);
+    for (version, keys) in [("2018-03-21", 3), ("2018-08-29", 5)] {
+        world.control("POST", &path, json!({"api_version": version})).await;
+        let refused = world.user(&token).await;
+        assert_eq!((refused.refusal().2, refused.json().as_object().unwrap().len()), (1007, keys), "{version}");
+    }
+}
+
+#[tokio::test]
 async fn calls_count_for_the_app_that_they_name_and_refused_ones_do_not_count_again() {
     let (world, token) = throttled(Throttle::Sliding).await;
     let client_id = world.sandbox.endpoints().client_id.clone();

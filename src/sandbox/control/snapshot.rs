@@ -27,6 +27,10 @@ const NAMED_MAX: usize = 32;
 /// Longest name of a kept snapshot; our choice.
 const NAME_MAX: usize = 64;
 
+/// Largest id that a state may come with: the largest number that every reader of JSON takes exactly, with room for those that
+/// follow.
+const ID_MAX: u64 = 1 << 53;
+
 /// A snapshot as a document.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +145,14 @@ fn check(events: &[Event]) -> Result<(), String> {
             }
             event => state.apply(event.clone()),
         }
+    }
+    let next = [state.next_user_id(), state.next_account_id(), state.next_rbit_id(), state.notices().next_id()];
+    if next.into_iter().any(|id| id > ID_MAX) {
+        return Err(format!("it has an id that is not below {ID_MAX}"));
+    }
+    // They are looked for by halves.
+    if !state.mails().is_sorted_by_key(|mail| mail.mail_id) {
+        return Err("its mails are not in the order of their ids".to_owned());
     }
     let app = state.first_app().ok_or("it has no app")?;
     owner_account(&state, app).ok_or("the first app's owner has no account")?;

@@ -248,8 +248,10 @@ fn keep(core: &Core, job: &Job, answered: Result<u16, TryError>) -> io::Result<(
     let standing = match (&notice.standing, answered) {
         // Any other answer is a failure, other good ones too (WePay FAQ).
         (_, Ok(200)) => Standing::Delivered,
-        (Standing::Waiting { retry, .. }, _) => after_failure(*retry, now, core.time_scale),
-        // A duplicate that was asked for takes nothing back.
+        (Standing::Waiting { retry, .. }, _) if job.source != Source::Request => {
+            after_failure(*retry, now, core.time_scale)
+        }
+        // One that was asked for beside them takes nothing back, and no retry away.
         (other, _) => other.clone(),
     };
     let attempt = Try { at_us: now.as_micros(), source: job.source, status: answered.ok(), error: answered.err() };

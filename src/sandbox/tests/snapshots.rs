@@ -145,6 +145,12 @@ async fn a_document_that_is_not_whole_changes_nothing() {
         document["state"].as_array_mut().unwrap().push(event);
         document
     };
+    let of = |event: &str| {
+        let told = document["state"].as_array().unwrap().iter().find(|told| told["event"] == event);
+        told.unwrap().clone()
+    };
+    let (mut far, mut earlier) = (of("user_made"), of("mail_sent"));
+    (far["user_id"], earlier["mail_id"]) = (json!(u64::MAX), json!(0));
     let mut other_format = document.clone();
     other_format["format"] = json!(2);
     let mut unknown = document.clone();
@@ -160,6 +166,8 @@ async fn a_document_that_is_not_whole_changes_nothing() {
         (with(json!({"event": "clock_advanced", "offset_us": 1})), "no part"),
         (with(json!({"event": "restored", "events": []})), "no part"),
         (with(json!({"event": "founded", "environment": "production"})), "no part"),
+        (with(far), "not below 9007199254740992"),
+        (with(earlier), "not in the order"),
         (with(json!({"event": "exploded"})), "cannot be read"),
     ] {
         let text = refused(&world, "POST", "/snapshot", &wrong).await;

@@ -5,7 +5,7 @@
 //! [`TestApp::forget_address`]): what is left is a user of whom we learn only by the answer.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use strongroom::domain::trail::EventKind;
 use strongroom::v1::{
     LinkDecision, LinkState, Liveness, Merchant, NextAction, RegisterMerchantRequest, ResolveHeldLinkRequest,
@@ -180,7 +180,8 @@ impl TestApp {
             }
             Before::HeldShared => {
                 let (shop, subject) = self.consented(&other).await;
-                // Behind the page that tells of the held link, the user is looked at: so late that the address is forgotten before.
+                // Behind the page that tells of the held link, the user is looked at: so late that the address is
+                // forgotten before.
                 self.fault(json!({ "path": "/user", "kind": "delay_before", "delay_ms": 100, "times": 1 })).await;
                 self.consent_for(&shop, &merchant).await;
                 of(&other, true, Some(subject))
@@ -221,6 +222,11 @@ impl TestApp {
         let scene = self.scene(row.before).await;
         if let Some(subject) = &scene.subject {
             self.forget_address(subject).await;
+        }
+        if row.before == Before::HeldShared {
+            let is_late = |call: &Value| call["fault"] == "delay_before";
+            let calls = async || self.control(Method::GET, "/calls?path=/user", None).await;
+            self.until("the late look", async || calls().await["calls"].as_array().unwrap().iter().any(is_late)).await;
         }
         let (registrations, mints) = (self.calls(REGISTER).await, self.calls(TOKEN).await);
         let judgements = self.reasons_of(EventKind::CandidateJudged).await.len();

@@ -207,3 +207,23 @@ async fn switched_off_nothing_is_queued_and_nothing_due_is_sent() {
     world.force_state(account, "disabled").await;
     receiver.wait_for(2).await;
 }
+
+#[tokio::test]
+async fn a_try_that_was_asked_for_and_fails_costs_no_retry_and_releases_nothing() {
+    let world = World::start().await;
+    let receiver = Receiver::saying(Vec::new(), Say::Status(500)).await;
+    let account = world.some_account(&receiver.uri("/")).await;
+    let again = async |id: u64| world.control("POST", &format!("/notices/{id}/send"), json!({})).await;
+    let sent = world.fire(account).await;
+    let due = world.tried(sent, 1).await["next_try_at"].clone();
+    again(sent).await;
+    let notice = world.tried(sent, 2).await;
+    assert_eq!((&notice["state"], &notice["next_try_at"]), (&json!("failed"), &due));
+    world.set(json!({"notices": "hold"})).await;
+    let held = world.fire(account).await;
+    again(held).await;
+    assert_eq!(world.tried(held, 1).await["state"], "held");
+    let released = world.control("POST", "/notices/release", json!({"order": [held]})).await;
+    assert_eq!(released["released"], json!([held]));
+    assert_ne!(world.tried(held, 2).await["next_try_at"], Value::Null);
+}

@@ -6,6 +6,7 @@
 
 mod account;
 mod call;
+mod event;
 mod history;
 mod index;
 mod rbit;
@@ -13,13 +14,10 @@ mod records;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde::{Deserialize, Serialize};
-
 use self::call::CallLog;
 use self::index::{Accounts, ById, Mails};
 use super::environment::Environment;
-use super::hash::Password;
-use super::notices::{Book, NoticeChange};
+use super::notices::Book;
 use crate::domain::ambient::Timestamp;
 
 pub(super) use account::{
@@ -27,6 +25,7 @@ pub(super) use account::{
     Standing, View, since,
 };
 pub(super) use call::{Call, CallPath, CallVersion, TokenMark};
+pub(super) use event::Event;
 pub(super) use rbit::{Rbit, RbitObject, Said};
 pub(super) use records::{App, AppState, Code, Mail, Token, TokenKind, User, UserState};
 
@@ -39,72 +38,6 @@ const FIRST_ACCOUNT_ID: u64 = 2_900_000_001;
 
 /// The first rbit id given: above 2^31 and far from the others for the same reasons.
 const FIRST_RBIT_ID: u64 = 2_300_000_001;
-
-/// Something that happened.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Event {
-    /// The sandbox was made, as this environment.
-    Founded { environment: Environment },
-    /// An app was registered.
-    AppMade(App),
-    /// An app is different now, from its dashboard or by `/app/modify`.
-    AppChanged(Box<App>),
-    /// A user was made.
-    UserMade(User),
-    /// A user's state changed.
-    UserChanged { user_id: u64, state: UserState },
-    /// A user's address changed.
-    EmailChanged { user_id: u64, email: String },
-    /// An app registered a user whom it signs in itself.
-    SingleSignOn { user_id: u64, client_id: u64 },
-    /// Somebody signed in at the pages.
-    SessionOpened { sha256: String, user_id: u64, at_us: i64 },
-    /// Somebody signed out.
-    SessionClosed { sha256: String },
-    /// A code was issued.
-    CodeIssued(Code),
-    /// A code was exchanged.
-    CodeUsed { sha256: String },
-    /// A token was issued.
-    TokenIssued(Token),
-    /// These temporary tokens became permanent.
-    TokensMadePermanent { sha256: Vec<String> },
-    /// A user granted an app access on the confirmation page.
-    Approved { user_id: u64, client_id: u64 },
-    /// A user took an app's access back.
-    ApprovalWithdrawn { user_id: u64, client_id: u64 },
-    /// An app registered a user; where the person goes after confirming.
-    Registered { user_id: u64, client_id: u64, redirect_uri: Option<String> },
-    /// A user who had no password, or another one, chose it.
-    PasswordSet { user_id: u64, password: Password },
-    /// A confirmation mail was sent.
-    MailSent(Mail),
-    /// An account was made.
-    AccountMade(Box<Account>),
-    /// An account's state changed.
-    AccountChanged { account_id: u64, state: AccountState },
-    /// Identity, bank, money or members of an account changed.
-    AccountStands { account_id: u64, change: Change },
-    /// An app changed what it says of an account.
-    AccountModified { account_id: u64, details: Box<Details> },
-    /// An app told something about an object.
-    RbitsMade { rbits: Vec<Rbit> },
-    /// An app took an rbit back.
-    RbitDeleted { rbit_id: u64 },
-    /// These tokens died.
-    TokensRevoked { sha256: Vec<String>, at_us: i64 },
-    /// Where notices about a user go.
-    CallbackSet { user_id: u64, client_id: u64, callback_uri: String },
-    /// The clock stands this far ahead of the machine's.
-    ClockAdvanced { offset_us: i64 },
-    /// Something happened to a notice.
-    Notice(NoticeChange),
-    /// Everything is as these events leave it, but for calls and clock.
-    Restored { events: Vec<Event> },
-    /// A call was answered (or dropped).
-    Called(Call),
-}
 
 /// A session of the pages.
 #[derive(Clone, Copy)]

@@ -6,7 +6,6 @@ mod details;
 mod prefill;
 
 use askama::Template;
-use axum::http::Method;
 
 use self::details::{Group, Need};
 use super::authorize::allowed_redirect;
@@ -96,27 +95,10 @@ impl<'a> Asked<'a> {
             person: Person::default(),
             may_register: false,
         };
-        match visit.request.method {
-            Method::GET => match visit.visitor.user {
-                Some(user) => self.show(visit, user, None),
-                None => door.show(visit),
-            },
-            Method::POST => {
-                let form = match visit.form() {
-                    Ok(form) => form,
-                    Err(refusal) => return refusal,
-                };
-                if let Some(reply) = door.submit(visit, &form) {
-                    return reply;
-                }
-                match (form.field("form").as_str(), visit.visitor.user) {
-                    ("update", Some(user)) => self.show(visit, user, Some(&form)),
-                    ("update", None) => Reply::see_other(&self.action),
-                    _ => Reply::unknown_form(),
-                }
-            }
-            _ => Reply::wrong_method(),
-        }
+        door.answer(visit, |visit, user, form| match form {
+            Some(form) if form.field("form") != "update" => Reply::unknown_form(),
+            form => self.show(visit, user, form),
+        })
     }
 
     /// The page for the person who signed in; with a form, after doing what it says.

@@ -5,7 +5,6 @@
 mod asked;
 
 use askama::Template;
-use axum::http::Method;
 
 use self::asked::Asked;
 use super::sign_in::{Door, Person};
@@ -69,27 +68,11 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
         },
         may_register: true,
     };
-    match visit.request.method {
-        Method::GET => match visit.visitor.user {
-            Some(user) => consent(visit, &asked, layout, user),
-            None => door.show(visit),
-        },
-        Method::POST => {
-            let form = match visit.form() {
-                Ok(form) => form,
-                Err(refusal) => return refusal,
-            };
-            if let Some(reply) = door.submit(visit, &form) {
-                return reply;
-            }
-            match (form.field("form").as_str(), visit.visitor.user) {
-                ("consent", Some(user)) => decide(visit, &asked, user, &form.field("decision")),
-                ("consent", None) => Reply::see_other(&asked.action),
-                _ => Reply::unknown_form(),
-            }
-        }
-        _ => Reply::wrong_method(),
-    }
+    door.answer(visit, |visit, user, form| match form {
+        None => consent(visit, &asked, layout, user),
+        Some(form) if form.field("form") == "consent" => decide(visit, &asked, user, &form.field("decision")),
+        Some(_) => Reply::unknown_form(),
+    })
 }
 
 fn consent(visit: &Visit<'_>, asked: &Asked<'_>, layout: Layout, user: &User) -> Reply {

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
-use axum::http::Method;
 
 use super::account_update;
 use super::sign_in::{Door, Person};
@@ -66,28 +65,14 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
         person: Person::default(),
         may_register: false,
     };
-    match visit.request.method {
-        Method::GET => match visit.visitor.user {
-            Some(user) => show(visit, user, ""),
-            None => door.show(visit),
-        },
-        Method::POST => {
-            let form = match visit.form() {
-                Ok(form) => form,
-                Err(refusal) => return refusal,
-            };
-            if let Some(reply) = door.submit(visit, &form) {
-                return reply;
-            }
-            match (form.field("form").as_str(), visit.visitor.user) {
-                ("revoke", Some(user)) => revoke(visit, user, &form),
-                ("close", Some(user)) => close(visit, user, &form),
-                ("revoke" | "close", None) => Reply::see_other(ACTION),
-                _ => Reply::unknown_form(),
-            }
+    door.answer(visit, |visit, user, form| {
+        let Some(form) = form else { return show(visit, user, "") };
+        match form.field("form").as_str() {
+            "revoke" => revoke(visit, user, form),
+            "close" => close(visit, user, form),
+            _ => Reply::unknown_form(),
         }
-        _ => Reply::wrong_method(),
-    }
+    })
 }
 
 fn show(visit: &Visit<'_>, user: &User, problem: &str) -> Reply {

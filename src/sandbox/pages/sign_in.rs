@@ -1,11 +1,12 @@
 //! The door to every page that needs to know the person: log in, register where that makes sense, and log out.
 
 use askama::Template;
+use axum::http::Method;
 
 use super::people::{COUNTRIES, PASSWORD_MIN, log_in, register};
 use super::visit::{Form, Visit};
 use super::{AppShown, Layout};
-use crate::sandbox::state::App;
+use crate::sandbox::state::{App, User};
 use crate::sandbox::world::Reply;
 
 /// Before which page the door stands.
@@ -49,13 +50,37 @@ struct SignIn<'a> {
 }
 
 impl Door<'_> {
+    /// Answers as the door for who is not signed in. For who is, `inside` answers: the page, or the form that was sent to it.
+    pub(super) fn answer<'a>(
+        &self,
+        visit: &mut Visit<'a>,
+        inside: impl FnOnce(&mut Visit<'a>, &'a User, Option<&Form>) -> Reply,
+    ) -> Reply {
+        let form = match visit.request.method {
+            Method::GET => None,
+            Method::POST => match visit.form() {
+                Ok(form) => Some(form),
+                Err(refusal) => return refusal,
+            },
+            _ => return Reply::wrong_method(),
+        };
+        if let Some(reply) = form.as_ref().and_then(|form| self.submit(visit, form)) {
+            return reply;
+        }
+        match visit.visitor.user {
+            Some(user) => inside(visit, user, form.as_ref()),
+            None if form.is_some() => Reply::see_other(self.action),
+            None => self.show(visit),
+        }
+    }
+
     /// The page of the door.
-    pub(super) fn show(&self, visit: &Visit<'_>) -> Reply {
+    fn show(&self, visit: &Visit<'_>) -> Reply {
         self.show_with(visit, &self.person, "", "")
     }
 
     /// What the door's own forms do; none for all other forms.
-    pub(super) fn submit(&self, visit: &mut Visit<'_>, form: &Form) -> Option<Reply> {
+    fn submit(&self, visit: &mut Visit<'_>, form: &Form) -> Option<Reply> {
         let entered = || Person {
             first_name: form.field("first_name"),
             last_name: form.field("last_name"),
@@ -77,6 +102,7 @@ impl Door<'_> {
                 }
                 Err(problem) => self.show_with(visit, &entered(), "", problem),
             }),
+            "register" => Some(Reply::unknown_form()),
             "logout" => {
                 visit.close_session();
                 Some(Reply::see_other(self.action))

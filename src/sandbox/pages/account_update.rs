@@ -94,11 +94,9 @@ impl<'a> Asked<'a> {
             intro: "See what your payment account still needs.",
             person: Person::default(),
             may_register: false,
+            forms: &["update"],
         };
-        door.answer(visit, |visit, user, form| match form {
-            Some(form) if form.field("form") != "update" => Reply::unknown_form(),
-            form => self.show(visit, user, form),
-        })
+        door.answer(visit, |visit, user, form| self.show(visit, user, form))
     }
 
     /// The page for the person who signed in; with a form, after doing what it says.

@@ -67,11 +67,11 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
             country: asked.country.clone(),
         },
         may_register: true,
+        forms: &["consent"],
     };
     door.answer(visit, |visit, user, form| match form {
         None => consent(visit, &asked, layout, user),
-        Some(form) if form.field("form") == "consent" => decide(visit, &asked, user, &form.field("decision")),
-        Some(_) => Reply::unknown_form(),
+        Some(form) => decide(visit, &asked, user, &form.field("decision")),
     })
 }
 

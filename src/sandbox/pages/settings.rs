@@ -64,13 +64,13 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
         intro: "See which applications have access to your WePay account, and take it back.",
         person: Person::default(),
         may_register: false,
+        forms: &["revoke", "close"],
     };
     door.answer(visit, |visit, user, form| {
         let Some(form) = form else { return show(visit, user, "") };
         match form.field("form").as_str() {
             "revoke" => revoke(visit, user, form),
-            "close" => close(visit, user, form),
-            _ => Reply::unknown_form(),
+            _ => close(visit, user, form),
         }
     })
 }

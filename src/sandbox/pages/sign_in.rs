@@ -22,6 +22,8 @@ pub(super) struct Door<'a> {
     pub(super) person: Person,
     /// Whether a new person may register.
     pub(super) may_register: bool,
+    /// The forms of the page behind it.
+    pub(super) forms: &'static [&'static str],
 }
 
 /// What stands in the fields at first.
@@ -67,10 +69,11 @@ impl Door<'_> {
         if let Some(reply) = form.as_ref().and_then(|form| self.submit(visit, form)) {
             return reply;
         }
-        match visit.visitor.user {
-            Some(user) => inside(visit, user, form.as_ref()),
-            None if form.is_some() => Reply::see_other(self.action),
-            None => self.show(visit),
+        match (visit.visitor.user, form) {
+            (_, Some(form)) if !self.forms.contains(&form.field("form").as_str()) => Reply::unknown_form(),
+            (Some(user), form) => inside(visit, user, form.as_ref()),
+            (None, Some(_)) => Reply::see_other(self.action),
+            (None, None) => self.show(visit),
         }
     }
 
@@ -102,7 +105,6 @@ impl Door<'_> {
                 }
                 Err(problem) => self.show_with(visit, &entered(), "", problem),
             }),
-            "register" => Some(Reply::unknown_form()),
             "logout" => {
                 visit.close_session();
                 Some(Reply::see_other(self.action))

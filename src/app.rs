@@ -21,14 +21,14 @@ use url::Url;
 use crate::config::{Config, Confirmation, Database, Retention};
 use crate::domain::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::domain::name::ProviderAccountId;
-use crate::domain::secret::{AccessToken, ClientSecret};
+use crate::domain::secret::{AccessToken, ClientSecret, Secret};
 use crate::domain::token::Capabilities;
 use crate::grpc::auth::SpiffeCallers;
 use crate::grpc::listener::{Anyone, Incoming, Limits, Rejections, Tls, TlsFiles};
 use crate::policy::SharedPolicy;
 use crate::provider::{CAPABILITIES, Client, Credentials, Endpoints};
 use crate::service::{AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Parts, Services, Settings, keep_pruning};
-use crate::store::{Store, StoreKeys};
+use crate::store::{Location, PostgresTls, Store, StoreKeys};
 use crate::vault::{Keyring, Vault};
 use crate::{grpc, http, service};
 
@@ -161,8 +161,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         mac: Arc::<Vault>::clone(&vault),
         check_value: vault.check_value(),
     };
-    let url = database_url(&config.database);
-    let store = Store::open(&url, keys, Arc::clone(&around.clock), Arc::clone(&around.entropy)).await?;
+    let location = location(&config.database)?;
+    let store = Store::open(&location, keys, Arc::clone(&around.clock), Arc::clone(&around.entropy)).await?;
     let store = Arc::new(store);
     let app = store.stamp(PROVIDER, config.environment, &config.client_id).await?;
     store.note_policy(policy.snapshot().hash()).await?;
@@ -418,7 +418,7 @@ pub fn create_keyring(path: &Path, around: &Surroundings) -> Result<(), StartErr
 /// # Errors
 /// [`StartError::Store`]: another process has the database, or it is newer than this build.
 pub async fn migrate(config: &Config) -> Result<(i64, i64), StartError> {
-    let report = Store::migrate(&database_url(&config.database)).await?;
+    let report = Store::migrate(&location(&config.database)?).await?;
     Ok((report.from, report.to))
 }
 
@@ -426,7 +426,30 @@ pub async fn migrate(config: &Config) -> Result<(i64, i64), StartError> {
 pub fn database_url(database: &Database) -> String {
     match database {
         Database::Sqlite(path) => format!("sqlite://{}", path.display()),
+        Database::Postgres(server) => server.url.clone(),
     }
+}
+
+/// Where the configured database is, with the password that its file holds.
+///
+/// # Errors
+/// [`StartError`]: the URL or the password file cannot be used.
+pub fn location(database: &Database) -> Result<Location, StartError> {
+    let location = Location::parse(&database_url(database))?;
+    let (Location::Postgres(mut server), Database::Postgres(wanted)) = (location.clone(), database) else {
+        return Ok(location);
+    };
+    if let Some(path) = &wanted.password_file {
+        let text = std::fs::read_to_string(path).map_err(|fault| unusable("password", path, fault.kind()))?;
+        server.password = Some(Arc::new(Secret::new(text.trim_end().to_owned())));
+    }
+    server.schema.clone_from(&wanted.schema);
+    server.connections = wanted.connections;
+    server.tls = wanted
+        .ca_file
+        .clone()
+        .map(|ca_file| PostgresTls { ca_file, client: wanted.cert_file.clone().zip(wanted.key_file.clone()) });
+    Ok(Location::Postgres(server))
 }
 
 fn unusable(what: &'static str, path: &Path, why: impl std::fmt::Display) -> StartError {

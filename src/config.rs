@@ -159,6 +159,28 @@ pub struct ProviderOverride {
 pub enum Database {
     /// A SQLite file, by absolute path.
     Sqlite(PathBuf),
+    /// A PostgreSQL server.
+    Postgres(Box<PostgresConfig>),
+}
+
+/// How to reach a PostgreSQL server. Holds no secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PostgresConfig {
+    /// `postgres://USER@HOST:PORT/DATABASE`: no password, no options.
+    pub url: String,
+    /// File with the user's password; without it the server must know the user by its certificate, or by where it connects from.
+    pub password_file: Option<PathBuf>,
+    /// Authorities of the server's certificate, PEM. With it the connection is encrypted and the server's name checked; only on a
+    /// loopback address may it be absent.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate chain, PEM, where the server wants one.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// The schema that holds the tables.
+    pub schema: String,
+    /// Most connections of this process.
+    pub connections: u32,
 }
 
 /// The internal API.

@@ -14,6 +14,7 @@ mod error;
 mod flows;
 mod inspect;
 mod links;
+mod location;
 mod merchants;
 mod notices;
 mod registrations;
@@ -33,7 +34,7 @@ use sqlx::sqlite::SqlitePool;
 use self::tx::{Tx, on_tx, transaction};
 use crate::domain::ambient::{Clock, Entropy};
 use crate::domain::app::{App, Environment};
-use crate::domain::id::{AppId, TrailId};
+use crate::domain::id::{AppId, RunId, TrailId};
 use crate::domain::mac::{RowKind, RowMac, RowTag};
 use crate::domain::trail::{Event, EventKind, Hash, Signer};
 
@@ -45,6 +46,7 @@ pub use self::error::Error;
 pub use self::flows::{AuthorizationOrder, Flow, FlowOutcome, FlowState, Invitation};
 pub use self::inspect::Inspection;
 pub use self::links::{LinkOrder, Resolution};
+pub use self::location::{CONNECTIONS, Location, Postgres, PostgresTls, SCHEMA};
 pub use self::merchants::{MerchantKey, Private};
 pub use self::registrations::{RegistrationClaim, RegistrationOrder};
 pub use self::requests::{Earlier, Request};
@@ -96,6 +98,8 @@ pub struct Store {
     entropy: Arc<dyn Entropy>,
     /// The change trail, and with it the deployment. Before the stamp: the one it will get.
     trail: TrailId,
+    /// This run of the process: what it begins is its own.
+    run: RunId,
     /// Behind the pools: given up after they are gone.
     _owned: sqlite::Owned,
 }
@@ -139,29 +143,30 @@ impl Store {
     /// # Errors
     /// Those of [`Store::open_with`].
     pub async fn open(
-        url: &str,
+        location: &Location,
         keys: StoreKeys,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        Self::open_with(url, Migrations::Apply, keys, clock, entropy).await
+        Self::open_with(location, Migrations::Apply, keys, clock, entropy).await
     }
 
     /// Opens the database: takes its lock, checks its integrity and schema, and closes the read trails of a process that died.
     ///
-    /// `url` is `sqlite:` or `sqlite://` and a path. The lock is held until the store is dropped.
+    /// The lock is held until the store is dropped.
     ///
     /// # Errors
     /// [`Error::Locked`] if another process (or another `Store` of this one) has it; [`Error::BadUrl`];
     /// [`Error::SchemaTooOld`], [`Error::SchemaTooNew`]; [`Error::Corrupt`]; [`Error::KeyringDiffers`], before anything is signed.
     pub async fn open_with(
-        url: &str,
+        location: &Location,
         migrations: Migrations,
         keys: StoreKeys,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        let owned = sqlite::Owned::take(url)?;
+        let Location::Sqlite(path) = location else { return Err(Error::BadUrl("not yet")) };
+        let owned = sqlite::Owned::take(path)?;
         let mut conn = owned.connect().await?;
         sqlite::check(&mut conn).await?;
         if migrations == Migrations::Apply {
@@ -171,7 +176,8 @@ impl Store {
         sqlx::Connection::close(conn).await?;
         let pools = owned.pools().await?;
         let trail = TrailId::generate(&*clock, &*entropy);
-        let mut store = Self { pools, keys, clock, entropy, trail, _owned: owned };
+        let run = RunId::generate(&*clock, &*entropy);
+        let mut store = Self { pools, keys, clock, entropy, trail, run, _owned: owned };
         if let Some(row) = store.deployment().await? {
             store.check_keyring(&row)?;
             store.trail = TrailId::from_slice(&row.id).ok_or(Error::Corrupt("id of the deployment"))?;
@@ -184,8 +190,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::BadUrl`], [`Error::SchemaTooNew`], [`Error::Corrupt`]; the database's.
-    pub async fn migrate(url: &str) -> Result<MigrateReport, Error> {
-        let owned = sqlite::Owned::take(url)?;
+    pub async fn migrate(location: &Location) -> Result<MigrateReport, Error> {
+        let Location::Sqlite(path) = location else { return Err(Error::BadUrl("not yet")) };
+        let owned = sqlite::Owned::take(path)?;
         let mut conn = owned.connect().await?;
         sqlite::check(&mut conn).await?;
         let report = schema::migrate(&mut conn).await?;
@@ -232,6 +239,11 @@ impl Store {
     /// The change trail; its id is the deployment's as well.
     pub const fn change_trail(&self) -> TrailId {
         self.trail
+    }
+
+    /// This run of the process.
+    pub const fn run(&self) -> RunId {
+        self.run
     }
 
     /// Whether the database answers.

@@ -2,6 +2,30 @@
 --
 -- Common dialect: ids are 16 bytes, times are microseconds since 1970 (UTC), states are texts with a CHECK, tables are STRICT.
 
+-- From which schema on a build can use this one: a migration that only expands leaves it, one that contracts raises it. So a build
+-- goes on working, and can be started, beside a schema that is newer than all it knows.
+CREATE TABLE schema_compatibility (
+    singleton  INTEGER NOT NULL PRIMARY KEY CHECK (singleton = 1),
+    works_from INTEGER NOT NULL CHECK (works_from >= 1)
+) STRICT;
+INSERT INTO schema_compatibility (singleton, works_from) VALUES (1, 1);
+
+-- The processes that have this database open. seen_at_us is by the database's clock; who was not seen for a lease is taken for dead, and
+-- its row removed: what it does then is refused, since it is nobody.
+CREATE TABLE runs (
+    id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    name          TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 128),
+    started_at_us INTEGER NOT NULL,
+    seen_at_us    INTEGER NOT NULL
+) STRICT;
+
+-- What one process at a time does for all of them, until when by the database's clock.
+CREATE TABLE duties (
+    name     TEXT    NOT NULL PRIMARY KEY CHECK (length(name) > 0),
+    run_id   BLOB    NOT NULL CHECK (length(run_id) = 16),
+    until_us INTEGER NOT NULL
+) STRICT;
+
 -- Our registration at a provider. One row today; app_id stands in the unique keys of other tables, so that a second one
 -- is no rewrite.
 CREATE TABLE apps (
@@ -13,11 +37,33 @@ CREATE TABLE apps (
     UNIQUE (provider, environment, client_id)
 ) STRICT;
 
+-- The pace of calls to the provider, of all processes together: when the next call may leave, and by what it is slowed down since the
+-- provider said that it was too fast. By the database's clock.
+CREATE TABLE budgets (
+    app_id           BLOB    NOT NULL PRIMARY KEY REFERENCES apps (id),
+    next_at_us       INTEGER NOT NULL,
+    slowdown         INTEGER NOT NULL CHECK (slowdown >= 1),
+    slowed_until_us  INTEGER NOT NULL
+) STRICT;
+
+-- The most urgent call that waits in each process: the lower the lane the sooner, within a lane who waits longest. waiting: how many wait
+-- there. What was not seen for a while is nobody's any more.
+CREATE TABLE budget_bids (
+    app_id     BLOB    NOT NULL REFERENCES apps (id),
+    run_id     BLOB    NOT NULL CHECK (length(run_id) = 16),
+    lane       INTEGER NOT NULL CHECK (lane >= 0),
+    since_us   INTEGER NOT NULL,
+    waiting    INTEGER NOT NULL CHECK (waiting >= 1),
+    seen_at_us INTEGER NOT NULL,
+    PRIMARY KEY (app_id, run_id)
+) STRICT;
+
 -- Every trail: the change trail (one) and the read trail of each process run. seq and hash are its newest place; the row of the
--- change trail is the lock that every state change takes first.
+-- change trail is the lock that every state change takes first. run_id: whose read trail it is.
 CREATE TABLE trails (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     kind TEXT NOT NULL CHECK (kind IN ('change', 'read')),
+    run_id BLOB CHECK (run_id IS NULL OR length(run_id) = 16),
     seq INTEGER NOT NULL CHECK (seq >= 0),
     hash BLOB NOT NULL CHECK (length(hash) = 32),
     opened_at_us INTEGER NOT NULL,
@@ -125,11 +171,12 @@ CREATE TABLE connections (
 CREATE INDEX connections_email ON connections (app_id, email_index) WHERE email_index IS NOT NULL;
 
 -- What something that can bring or kill tokens is about to do; written before it is done. Merchant, connection and code may be
--- absent: later kinds have none.
+-- absent: later kinds have none. run_id: the process that owns it, and is the only one to send it.
 CREATE TABLE attempts (
     id             BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     app_id         BLOB    NOT NULL REFERENCES apps (id),
     kind           TEXT    NOT NULL CHECK (kind IN ('exchange', 'register', 'import', 'refresh')),
+    run_id         BLOB    NOT NULL CHECK (length(run_id) = 16),
     merchant_id    BLOB    REFERENCES merchants (id),
     connection_id  BLOB    REFERENCES connections (id),
     flow_id        BLOB,

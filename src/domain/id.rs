@@ -87,6 +87,7 @@ id!(/** One browser journey through the provider's authorize page. */ FlowId, "f
 id!(/** The durable intent of something that can bring or kill tokens. */ AttemptId, "att");
 id!(/** A payment account at the provider; its text form is also the reference id that the provider keeps. */ AccountId, "acc");
 id!(/** One trail of signed records: the change trail or the read trail of one process run. */ TrailId, "trl");
+id!(/** One run of a process on a database: who owns what is under way. */ RunId, "run");
 id!(/** One call of the API: the correlation id that logs, errors and trail share. */ CallId, "cal");
 id!(/** One call to the provider, as the call log keeps it. */ ProviderCallId, "pcl");
 

@@ -26,7 +26,7 @@ const OPEN_OF_MERCHANT: &str = "SELECT id, app_id, kind, merchant_id, connection
      changed_at_us, judge_at_us FROM attempts WHERE merchant_id = $1 AND settled_at_us IS NULL";
 // No conflict target: the code, the merchant and the connection may each refuse.
 const CLAIM: &str = "INSERT INTO attempts (id, app_id, kind, merchant_id, connection_id, flow_id, code_hash, state, received_at_us, \
-     changed_at_us, email_index) VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $8, $9) \
+     changed_at_us, email_index, run_id) VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $8, $9, $10) \
      ON CONFLICT DO NOTHING RETURNING id";
 const MOVE: &str = "UPDATE attempts SET state = $1, reason = $2, changed_at_us = $3, \
                     armed_at_us = COALESCE($4, armed_at_us), judge_at_us = $5, settled_at_us = $6 \
@@ -363,6 +363,7 @@ pub(in crate::store) struct NewAttempt<'a> {
 
 /// Claims; false when another attempt stands in the way.
 pub(in crate::store) async fn insert_attempt(tx: &mut Tx<'_>, new: &NewAttempt<'_>, now: Timestamp) -> Result<bool> {
+    let run = tx.store.run();
     let claimed: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(CLAIM)
         .bind(&new.id.as_bytes()[..])
         .bind(&new.app.as_bytes()[..])
@@ -373,6 +374,7 @@ pub(in crate::store) async fn insert_attempt(tx: &mut Tx<'_>, new: &NewAttempt<'
         .bind(new.code_hash.map(|hash| &hash[..]))
         .bind(now.as_micros())
         .bind(new.email_index.map(|index| &index[..]))
+        .bind(&run.as_bytes()[..])
         .fetch_optional(conn)
         .await)?;
     Ok(claimed.is_some())

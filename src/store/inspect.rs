@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::error::Error;
-use super::{APP, AppRow, DEPLOYMENT, DeploymentRow, Result, Store, schema, sqlite};
+use super::{APP, AppRow, DEPLOYMENT, DeploymentRow, Location, Result, Store, schema, sqlite};
 use crate::domain::app::App;
 
 /// What is where the database should be.
@@ -33,15 +33,15 @@ impl Store {
     ///
     /// # Errors
     /// As of [`Store::open_with`], [`Error::Locked`] apart.
-    pub async fn inspect(url: &str, check_value: Option<[u8; 16]>) -> Result<Inspection> {
-        let path = sqlite::path_of(url)?;
-        match std::fs::metadata(&path) {
+    pub async fn inspect(location: &Location, check_value: Option<[u8; 16]>) -> Result<Inspection> {
+        let Location::Sqlite(path) = location else { return Err(Error::BadUrl("not yet")) };
+        match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Inspection::Absent),
             Err(error) => return Err(error.into()),
             Ok(_) => {}
         }
-        let Some(_lock) = lock(&path)? else { return Ok(Inspection::InUse) };
-        let mut conn = options(&path).connect().await?;
+        let Some(_lock) = lock(path)? else { return Ok(Inspection::InUse) };
+        let mut conn = options(path).connect().await?;
         let looked = look(&mut conn, check_value).await;
         conn.close().await?;
         looked

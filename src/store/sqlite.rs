@@ -39,8 +39,8 @@ pub(in crate::store) struct Owned {
 
 impl Owned {
     /// Makes the file (0600, in a directory of 0700 if that is missing too) and takes its lock.
-    pub(in crate::store) fn take(url: &str) -> Result<Self, Error> {
-        let path = path_of(url)?;
+    pub(in crate::store) fn take(path: &Path) -> Result<Self, Error> {
+        let path = path.to_owned();
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }

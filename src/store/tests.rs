@@ -53,12 +53,12 @@ fn file(directory: &tempfile::TempDir) -> std::path::PathBuf {
     directory.path().join("state").join("strongroom.db")
 }
 
-fn url(directory: &tempfile::TempDir) -> String {
-    format!("sqlite://{}", file(directory).display())
+fn location(directory: &tempfile::TempDir) -> Location {
+    Location::Sqlite(file(directory))
 }
 
 async fn try_open(directory: &tempfile::TempDir, check_value: [u8; 16]) -> Result<Store, Error> {
-    Store::open(&url(directory), keys(check_value), Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+    Store::open(&location(directory), keys(check_value), Arc::new(SystemClock), Arc::new(SystemEntropy)).await
 }
 
 async fn stamped(directory: &tempfile::TempDir) -> Store {
@@ -178,7 +178,7 @@ async fn one_process_owns_the_file_until_it_lets_go() {
     let directory = tempfile::tempdir().unwrap();
     let store = stamped(&directory).await;
     assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Locked)));
-    assert!(matches!(Store::migrate(&url(&directory)).await, Err(Error::Locked)));
+    assert!(matches!(Store::migrate(&location(&directory)).await, Err(Error::Locked)));
     drop(store);
     try_open(&directory, [1; 16]).await.unwrap();
 }
@@ -203,10 +203,18 @@ async fn nobody_but_the_owner_may_read_the_files() {
 
 #[tokio::test]
 async fn urls_that_name_no_file_are_refused() {
-    for bad in
-        ["", "postgres://user:secret@host/db", "sqlite:", "sqlite::memory:", "sqlite:///tmp/x?mode=ro", "sqlite:///"]
-    {
-        let refused = Store::migrate(bad).await.unwrap_err();
+    for bad in [
+        "",
+        "postgres://user:secret@host/db",
+        "postgres://host/db",
+        "postgres://user@host",
+        "postgres://user@host/db?sslmode=disable",
+        "sqlite:",
+        "sqlite::memory:",
+        "sqlite:///tmp/x?mode=ro",
+        "sqlite:///",
+    ] {
+        let refused = Location::parse(bad).unwrap_err();
         assert!(matches!(refused, Error::BadUrl(_)), "{bad}: {refused:?}");
         assert!(!refused.to_string().contains("secret"));
     }
@@ -560,7 +568,7 @@ async fn a_schema_newer_than_this_build_is_refused_and_left_alone() {
     newer.close().await.unwrap();
     let refused = try_open(&directory, [1; 16]).await;
     assert!(matches!(refused, Err(Error::SchemaTooNew { found, newest }) if found == newest + 1));
-    assert!(matches!(Store::migrate(&url(&directory)).await, Err(Error::SchemaTooNew { .. })));
+    assert!(matches!(Store::migrate(&location(&directory)).await, Err(Error::SchemaTooNew { .. })));
 }
 
 #[tokio::test]
@@ -568,12 +576,12 @@ async fn migrating_is_a_step_of_its_own_where_starting_may_not() {
     let directory = tempfile::tempdir().unwrap();
     let open = async || {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        Store::open_with(&url(&directory), Migrations::Refuse, keys([1; 16]), clock, entropy).await
+        Store::open_with(&location(&directory), Migrations::Refuse, keys([1; 16]), clock, entropy).await
     };
     assert!(matches!(open().await, Err(Error::SchemaTooOld { found: 0, oldest: SCHEMA_OLDEST })));
-    assert_eq!(Store::migrate(&url(&directory)).await.unwrap(), MigrateReport { from: 0, to: SCHEMA_NEWEST });
+    assert_eq!(Store::migrate(&location(&directory)).await.unwrap(), MigrateReport { from: 0, to: SCHEMA_NEWEST });
     assert_eq!(
-        Store::migrate(&url(&directory)).await.unwrap(),
+        Store::migrate(&location(&directory)).await.unwrap(),
         MigrateReport { from: SCHEMA_NEWEST, to: SCHEMA_NEWEST }
     );
     open().await.unwrap();

@@ -4,20 +4,22 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::app::{PROVIDER, database_url};
+use crate::app::PROVIDER;
 use crate::config::{Config, Database};
 use crate::domain::app::App;
 use crate::domain::finding::Finding;
-use crate::store::{Error, Inspection, SCHEMA_NEWEST, Store};
+use crate::store::{Error, Inspection, Location, SCHEMA_NEWEST, Store};
 
 const CHECK: &str = "database";
 /// Permission bits of everybody but the owner.
 const MODE_OTHERS: u32 = 0o077;
 
 pub(super) async fn examine(config: &Config, check_value: Option<[u8; 16]>) -> Finding {
-    let Database::Sqlite(path) = &config.database;
+    let Database::Sqlite(path) = &config.database else {
+        return Finding::fail(CHECK, "PostgreSQL", "not yet");
+    };
     let shown = path.display();
-    match Store::inspect(&database_url(&config.database), check_value).await {
+    match Store::inspect(&Location::Sqlite(path.clone()), check_value).await {
         Ok(Inspection::Absent) => Finding::ok(CHECK, format!("{shown} is not there yet: the first start makes it")),
         Ok(Inspection::InUse) => {
             Finding::ok(CHECK, format!("{shown} is in use by a running process; stop it to look inside"))

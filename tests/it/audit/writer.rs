@@ -9,7 +9,7 @@ use strongroom::domain::ambient::{AdjustableClock, Clock, SystemClock, SystemEnt
 use strongroom::domain::app::Environment;
 use strongroom::domain::provider_call::{About, CallOutcome, ProviderCall};
 use strongroom::service::{CALL_QUEUE_MAX, CallLog, CallPlace, keep_pruning};
-use strongroom::store::{CallsOf, Store, StoreKeys};
+use strongroom::store::{CallsOf, Location, Store, StoreKeys};
 use strongroom::vault::{Keyring, Vault};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ async fn store(dir: &TempDir, clock: Arc<dyn Clock>) -> Arc<Store> {
         check_value: vault.check_value(),
     };
     let url = format!("sqlite://{}", dir.path().join("log.db").display());
-    let store = Store::open(&url, keys, clock, Arc::new(SystemEntropy)).await.unwrap();
+    let store = Store::open(&Location::parse(&url).unwrap(), keys, clock, Arc::new(SystemEntropy)).await.unwrap();
     store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
     Arc::new(store)
 }

@@ -18,7 +18,7 @@ use strongroom::http::{Peer, PublicSite, Readiness, ops_router, public_router};
 use strongroom::policy::SharedPolicy;
 use strongroom::provider::{CAPABILITIES, Client, Credentials, Endpoints};
 use strongroom::service::{Auditor, AuthorizationRequest, Call, Confirmation, Parts, Services, Settings};
-use strongroom::store::{Store, StoreKeys, TrailKind};
+use strongroom::store::{Location, Store, StoreKeys, TrailKind};
 use strongroom::vault::{Keyring, Vault};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -74,7 +74,9 @@ impl Stage {
         let vault = Arc::new(Vault::new(Keyring::generate(&SystemEntropy, clock.now())));
         let keys = StoreKeys { signer: vault.clone(), mac: vault.clone(), check_value: vault.check_value() };
         let database = format!("sqlite://{}", directory.path().join("state").join("strongroom.db").display());
-        let store = Arc::new(Store::open(&database, keys, clock.clone(), entropy.clone()).await.unwrap());
+        let store = Arc::new(
+            Store::open(&Location::parse(&database).unwrap(), keys, clock.clone(), entropy.clone()).await.unwrap(),
+        );
         let app = store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
         let trail = store.open_read_trail("test").await.unwrap();
         let (auditor, _writer) = Auditor::start(store.clone(), trail);

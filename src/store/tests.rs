@@ -624,6 +624,7 @@ async fn every_statement_prepares() {
         trail::changes::STATEMENTS,
         trail::events::STATEMENTS,
         trail::reads::STATEMENTS,
+        vitals::STATEMENTS,
     ]
     .concat()
     {

@@ -30,7 +30,7 @@ use crate::provider::{CAPABILITIES, Client, Credentials, Endpoints};
 use crate::service::{
     AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Health, Parts, Services, Settings, Standing, keep_pruning,
 };
-use crate::store::{Location, PostgresTls, Store, StoreKeys};
+use crate::store::{Location, Migrations, PostgresTls, Store, StoreKeys};
 use crate::vault::{Keyring, Vault};
 use crate::{grpc, http, service};
 
@@ -166,7 +166,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         check_value: vault.check_value(),
     };
     let location = location(&config.database)?;
-    let store = Store::open(&location, keys, Arc::clone(&around.clock), Arc::clone(&around.entropy)).await?;
+    let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let store = Store::open_with(&location, migrations(&config.database), keys, clock, entropy).await?;
     let store = Arc::new(store);
     let app = store.stamp(PROVIDER, config.environment, &config.client_id).await?;
     store.note_policy(policy.snapshot().hash()).await?;
@@ -448,6 +449,15 @@ pub fn create_keyring(path: &Path, around: &Surroundings) -> Result<(), StartErr
 pub async fn migrate(config: &Config) -> Result<(i64, i64), StartError> {
     let report = Store::migrate(&location(&config.database)?).await?;
     Ok((report.from, report.to))
+}
+
+/// Whether a start may bring the schema up to date: in a file that it owns. On a server other processes are at work, and the service's role
+/// may not: there it is a step of its own, [`migrate`].
+const fn migrations(database: &Database) -> Migrations {
+    match database {
+        Database::Sqlite(_) => Migrations::Apply,
+        Database::Postgres(_) => Migrations::Refuse,
+    }
 }
 
 /// The URL of the configured database.

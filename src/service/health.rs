@@ -2,6 +2,7 @@
 //! prober of the ops listener and to gRPC clients alike.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,7 +13,7 @@ use crate::store::{self, ClockOffset};
 
 /// Between two looks: short against what a prober waits (Kubernetes: 10 s), and two small statements a second are nothing to a database.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for one look.
+/// After so long without an answer the database counts as silent, until it has answered.
 const LOOK_DEADLINE: Duration = Duration::from_secs(2);
 /// How far our clock and the database's may be apart. Processes agree by the database's clock who does what until when, and records of one
 /// trail are ordered by it to this accuracy; an orderly time service keeps milliseconds.
@@ -140,7 +141,18 @@ fn log(found: &[Hindrance]) {
 impl Services {
     /// Looks at what the process needs, once.
     pub async fn look_at_health(&self, health: &Health) {
-        health.tell(self.hindrances().await);
+        let audit = || (!self.parts.auditor.is_open()).then_some(Hindrance::AuditGone).into_iter();
+        let mut database = pin!(self.look_at_database());
+        // The machine's own time: an adjusted clock must not make a database late.
+        let found = match tokio::time::timeout(LOOK_DEADLINE, &mut database).await {
+            Ok(found) => found,
+            Err(_) => {
+                health.tell(audit().chain([Hindrance::DatabaseSilent]).collect());
+                // Not broken off: the store's own limits end it, and see to the connection.
+                database.await
+            }
+        };
+        health.tell(audit().chain(found).collect());
     }
 
     /// Looks again and again.
@@ -151,19 +163,15 @@ impl Services {
         }
     }
 
-    async fn hindrances(&self) -> Vec<Hindrance> {
-        let audit = (!self.parts.auditor.is_open()).then_some(Hindrance::AuditGone);
-        // The machine's own time: an adjusted clock must not make a database late.
-        let database = match tokio::time::timeout(LOOK_DEADLINE, self.look_at_database()).await {
-            Ok(Ok(offset)) if offset.at_least() > APART_MAX => Some(Hindrance::Clock(offset)),
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(Hindrance::Database(error.to_string())),
-            Err(_) => Some(Hindrance::DatabaseSilent),
-        };
-        audit.into_iter().chain(database).collect()
+    async fn look_at_database(&self) -> Option<Hindrance> {
+        match self.ask_database().await {
+            Ok(offset) if offset.at_least() > APART_MAX => Some(Hindrance::Clock(offset)),
+            Ok(_) => None,
+            Err(error) => Some(Hindrance::Database(error.to_string())),
+        }
     }
 
-    async fn look_at_database(&self) -> Result<ClockOffset, store::Error> {
+    async fn ask_database(&self) -> Result<ClockOffset, store::Error> {
         self.parts.store.check_schema().await?;
         self.parts.store.clock_offset().await
     }

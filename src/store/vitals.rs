@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
+use super::clock::DB_NOW;
 use super::schema::{SCHEMA_NEWEST, SCHEMA_OLDEST};
-use super::{Error, Result, Store, on_db};
+use super::{Error, Result, Store, on_db, pick};
 use crate::domain::ambient::Timestamp;
 
-/// The machine's own time: a database in a file has no other.
-const NOW: &str = "SELECT CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)";
 const FIT: &str = "SELECT (SELECT COALESCE(MAX(version), CAST(0 AS BIGINT)) FROM _sqlx_migrations) AS version, works_from \
      FROM schema_compatibility WHERE singleton = 1";
 
 /// Every statement of this file, for the test that prepares them on each engine.
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] = &[NOW, FIT];
+pub(in crate::store) const STATEMENTS: &[&str] = &[FIT];
 
 /// How far our wall clock and the database's are apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +39,8 @@ impl Store {
         loop {
             let moved = self.clock.ahead();
             let (asked_at, asked) = (self.clock.now(), self.clock.boot());
-            let theirs: i64 = on_db!(read self, pool => sqlx::query_scalar(NOW).fetch_one(pool).await)?;
+            let statement = pick(self, DB_NOW);
+            let theirs: i64 = on_db!(read self, conn => sqlx::query_scalar(statement).fetch_one(conn).await)?;
             let took = self.clock.boot().saturating_sub(asked);
             // Moved in between, this is no measurement.
             if self.clock.ahead() == moved {
@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// [`Error::SchemaTooOld`], [`Error::SchemaTooNew`]; the database's.
     pub async fn check_schema(&self) -> Result<()> {
-        let fit = on_db!(read self, pool => sqlx::query_as::<_, FitRow>(FIT).fetch_optional(pool).await)?;
+        let fit = on_db!(read self, conn => sqlx::query_as::<_, FitRow>(FIT).fetch_optional(conn).await)?;
         let fit = fit.ok_or(Error::Corrupt("compatibility of the schema"))?;
         if fit.works_from > SCHEMA_NEWEST {
             Err(Error::SchemaTooNew { found: fit.version, newest: SCHEMA_NEWEST })

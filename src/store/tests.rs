@@ -624,6 +624,7 @@ const COMMON: &[&[&str]] = &[
     trail::changes::STATEMENTS,
     trail::events::STATEMENTS,
     trail::reads::STATEMENTS,
+    vitals::STATEMENTS,
 ];
 
 /// Those that differ.

@@ -7,3 +7,4 @@ pub(crate) mod postgres;
 pub(crate) mod prepared;
 pub(crate) mod process;
 pub(crate) mod proxy;
+mod proxy_tests;

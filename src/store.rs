@@ -28,6 +28,7 @@ mod tests;
 mod tokens;
 mod trail;
 mod tx;
+mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
 pub use self::tokens::{EarlierTokens, Head, NewToken, Observed, SeenUser, StoredToken, TemporaryDue};
 pub use self::trail::events::{RecordPlace, RecordsOf};
 pub use self::trail::{CLOSED, CRASHED, PAGE_BYTES_MAX, PAGE_RECORDS_MAX, ReadTrail, Trail, TrailKind};
+pub use self::vitals::ClockOffset;
 
 /// A result of the store.
 pub(in crate::store) type Result<T, E = Error> = std::result::Result<T, E>;

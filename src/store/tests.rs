@@ -602,7 +602,6 @@ async fn a_migration_that_was_edited_after_it_ran_is_refused(ground: Ground) {
     assert!(matches!(Store::migrate(&ground.migrator()).await, Err(Error::Corrupt(_))));
 }
 
-<<<<<<< HEAD
 /// Those of both engines.
 const COMMON: &[&[&str]] = &[
     STATEMENTS,
@@ -625,6 +624,7 @@ const COMMON: &[&[&str]] = &[
     trail::changes::STATEMENTS,
     trail::events::STATEMENTS,
     trail::reads::STATEMENTS,
+    vitals::STATEMENTS,
 ];
 
 /// Those that differ.
@@ -644,40 +644,6 @@ async fn every_statement_prepares(ground: Ground) {
             Pools::Postgres(pool) => pool.prepare(statement.into_sql_str()).await.map(drop),
         };
         if let Err(error) = prepared {
-=======
-#[tokio::test]
-async fn every_statement_prepares() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
-    let Pools::Sqlite { write, .. } = &store.pools else { unreachable!("a file") };
-    for statement in [
-        STATEMENTS,
-        accounts::STATEMENTS,
-        accounts::steps::STATEMENTS,
-        attempts::STATEMENTS,
-        attempts::list::STATEMENTS,
-        calls::STATEMENTS,
-        flows::STATEMENTS,
-        links::STATEMENTS,
-        merchants::STATEMENTS,
-        notices::STATEMENTS,
-        registrations::STATEMENTS,
-        requests::STATEMENTS,
-        schema::STATEMENTS,
-        sqlite::STATEMENTS,
-        tokens::STATEMENTS,
-        tokens::issue::STATEMENTS,
-        tokens::liveness::STATEMENTS,
-        trail::STATEMENTS,
-        trail::changes::STATEMENTS,
-        trail::events::STATEMENTS,
-        trail::reads::STATEMENTS,
-        vitals::STATEMENTS,
-    ]
-    .concat()
-    {
-        if let Err(error) = write.prepare(statement.into_sql_str()).await {
->>>>>>> pg-ops
             panic!("{statement}: {error}");
         }
     }

@@ -18,6 +18,7 @@ mod proto;
 mod python;
 mod readme;
 mod registration;
+mod replicas;
 mod serve;
 mod service_config;
 mod support;

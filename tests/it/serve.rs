@@ -1,9 +1,14 @@
 //! `serve` as an operator runs it: a configuration file, secrets in files, a sandbox of its own process in the provider's place.
 
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
 use rustix::process::Signal;
 
-use crate::support::database::Home;
 use crate::support::installation::{Installation, Setting, run};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_strongroom");
 
 #[tokio::test]
 async fn serve_starts_from_a_file_serves_reloads_and_ends_when_told() {

@@ -63,8 +63,7 @@ impl Installation {
         site.close().await;
         let scale = setting.time_scale.to_string();
         let ca = dev.public_ca.to_str().unwrap().to_owned();
-        let arguments =
-            ["sandbox", "--throttle", setting.throttle, "--time-scale", &scale, "--notice-ca", &ca];
+        let arguments = ["sandbox", "--throttle", setting.throttle, "--time-scale", &scale, "--notice-ca", &ca];
         let mut sandbox = Process::strongroom(&arguments, dir.path());
         let line = sandbox.line("{", READY_MAX).await;
         dev.sandbox = serde_json::from_str::<SandboxJson>(&line).unwrap();
@@ -102,7 +101,7 @@ impl Installation {
         dev.public_http = format!("https://localhost:{public}");
         dev.ops_http = format!("http://127.0.0.1:{ops}");
         dev.database = self.database().0;
-        Replica::new(name, config, self.path(&format!("{name}.log")), dev)
+        Replica::new(name.to_owned(), config, self.path(&format!("{name}.log")), dev)
     }
 
     /// Asks or tells the sandbox's control API something.

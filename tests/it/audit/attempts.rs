@@ -103,10 +103,10 @@ async fn attempts_of_merchants_that_a_caller_may_not_see_are_not_there_for_it() 
     // One without a merchant is for those only who may see every merchant's.
     let mut intruder = app.intruder().await;
     let ownerless = Statement {
-        sqlite: "INSERT INTO attempts (id, app_id, kind, state, received_at_us, changed_at_us, settled_at_us) \
-                 SELECT x'01000000000070008000000000000001', id, 'import', 'refused', 1, 2, 2 FROM apps",
-        postgres: "INSERT INTO attempts (id, app_id, kind, state, received_at_us, changed_at_us, settled_at_us) \
-                   SELECT '\\x01000000000070008000000000000001'::bytea, id, 'import', 'refused', 1, 2, 2 FROM apps",
+        sqlite: "INSERT INTO attempts (id, app_id, run_id, kind, state, received_at_us, changed_at_us, settled_at_us) \
+                 SELECT x'01000000000070008000000000000001', id, id, 'import', 'refused', 1, 2, 2 FROM apps",
+        postgres: "INSERT INTO attempts (id, app_id, run_id, kind, state, received_at_us, changed_at_us, settled_at_us) \
+                   SELECT '\\x01000000000070008000000000000001'::bytea, id, id, 'import', 'refused', 1, 2, 2 FROM apps",
     };
     intruder.execute(ownerless, &[]).await;
     intruder.close().await;

@@ -19,6 +19,7 @@ mod python;
 mod readme;
 mod registration;
 mod replicas;
+mod rolling;
 mod serve;
 mod service_config;
 mod support;

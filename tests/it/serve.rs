@@ -179,6 +179,19 @@ async fn serve_starts_from_a_file_serves_reloads_and_ends_when_told() {
     assert!(installation.log_says("policy reloaded").await);
     assert_eq!(installation.call("onboarding", &["merchant", "list"]).status.code(), Some(3));
 
+    // Files are looked at without being told, too; what is broken is told of once, and what takes a start is named.
+    std::fs::write(&grants, &before).unwrap();
+    let config = installation.path("strongroom.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}[log]\nfilter = \"debug\"\n[drain]\nannounce = \"1ms\"\n")).unwrap();
+    assert!(installation.log_says("takes effect at the next start: drain.announce").await);
+    assert!(installation.log_says("filter of the log reloaded").await);
+    assert!(installation.call("onboarding", &["merchant", "list"]).status.success());
+    std::fs::write(&config, format!("{text}[log]\nfilter = \" \"\n")).unwrap();
+    server.signal("-HUP");
+    assert!(installation.log_says("configuration not reloaded").await);
+    std::fs::write(&config, text).unwrap();
+
     let verified = installation.call("auditor", &["audit", "verify", "--json"]);
     assert!(verified.status.success(), "{verified:?}");
     server.signal("-TERM");

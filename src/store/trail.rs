@@ -9,7 +9,7 @@ pub(in crate::store) mod reads;
 use tokio_stream::StreamExt as _;
 
 use super::error::Error;
-use super::tx::{Tx, on_tx};
+use super::tx::{Run as _, Tx, on_tx};
 use super::{Store, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::TrailId;
@@ -147,9 +147,9 @@ impl Store {
         let limit = i64::from(limit.clamp(1, PAGE_RECORDS_MAX));
         // Behind every sequence that can be stored there is nothing.
         let Ok(after) = i64::try_from(after_seq) else { return Ok(Vec::new()) };
-        let mut page = Vec::new();
-        let mut bytes = 0_usize;
         on_db!(read self, pool => {
+            let mut page = Vec::new();
+            let mut bytes = 0_usize;
             let query = if trail == self.trail {
                 sqlx::query_as::<_, RecordRow>(PAGE_CHANGE).bind(after).bind(limit)
             } else {
@@ -164,8 +164,8 @@ impl Store {
                     break;
                 }
             }
-        });
-        Ok(page)
+            Ok::<_, Error>(page)
+        })
     }
 
     /// Compares the newest place of each open trail with its newest record, and closes read trails of a process that is dead.
@@ -209,7 +209,7 @@ pub(in crate::store) async fn insert(tx: &mut Tx<'_>, id: TrailId, kind: TrailKi
         .bind(kind.as_str())
         .bind(GENESIS.0.as_slice())
         .bind(now.as_micros())
-        .execute(conn).await)?;
+        .run(conn).await)?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::domain::trail::{Act, Event, EventKind};
 use crate::store::attempts::Attempt;
 use crate::store::flows::FlowOutcome;
 use crate::store::tokens::liveness::set_liveness;
-use crate::store::tx::{Tx, on_tx, transaction};
+use crate::store::tx::{Run as _, Tx, on_tx, transaction};
 use crate::store::{Error, Result, Store};
 
 #[cfg(test)]
@@ -255,7 +255,7 @@ impl Store {
             .bind(i64::from(new.issued_kind == IssuedKind::Permanent))
             .bind(i64::from(is_candidate))
             .bind(new.expires_at.map(Timestamp::as_micros))
-            .execute(conn)
+            .run(conn)
             .await)?;
         on_tx!(tx, conn => sqlx::query(INSERT_SECRET)
             .bind(&connection.id.as_bytes()[..])
@@ -263,7 +263,7 @@ impl Store {
             .bind(i64::from(new.sealed.epoch))
             .bind(&new.sealed.salt[..])
             .bind(&new.sealed.ciphertext[..])
-            .execute(conn)
+            .run(conn)
             .await)?;
         let mut event = act
             .event(EventKind::TokenStored, now)
@@ -286,7 +286,7 @@ impl Store {
             .bind(i64::from(version.0))
             .bind(&mac.0[..])
             .bind(&connection.id.as_bytes()[..])
-            .execute(conn)
+            .run(conn)
             .await)?;
         Ok(())
     }
@@ -385,7 +385,7 @@ async fn stored_since(tx: &mut Tx<'_>, connection: ConnectionId, since: Option<T
 }
 
 async fn end_candidates(tx: &mut Tx<'_>, connection: ConnectionId) -> Result<()> {
-    on_tx!(tx, conn => sqlx::query(END_CANDIDATES).bind(&connection.as_bytes()[..]).execute(conn).await)?;
+    on_tx!(tx, conn => sqlx::query(END_CANDIDATES).bind(&connection.as_bytes()[..]).run(conn).await)?;
     Ok(())
 }
 
@@ -398,7 +398,7 @@ pub(in crate::store) async fn set_email_index(
     on_tx!(tx, conn => sqlx::query(SET_EMAIL)
         .bind(&index[..])
         .bind(&connection.as_bytes()[..])
-        .execute(conn)
+        .run(conn)
         .await)?;
     Ok(())
 }

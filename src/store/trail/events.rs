@@ -102,9 +102,9 @@ impl Store {
         // Behind every sequence that can be stored there is nothing.
         let seq = i64::try_from(from.seq).unwrap_or(i64::MAX);
         let change_seq = self.seq_in_change_trail(from.trail, seq);
-        let mut page = Vec::new();
-        let mut bytes = 0_usize;
         on_db!(read self, pool => {
+            let mut page = Vec::new();
+            let mut bytes = 0_usize;
             let query = match of {
                 RecordsOf::Reads => sqlx::query_as::<_, PlacedRow>(READS)
                     .bind(time).bind(from.trail.as_bytes().to_vec()).bind(seq).bind(oldest).bind(limit),
@@ -124,8 +124,8 @@ impl Store {
                     break;
                 }
             }
-        });
-        Ok(page)
+            Ok::<_, Error>(page)
+        })
     }
 
     /// How far up the change trail goes among the records of one time, up to this place of that trail.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::app::Environment;
+use crate::domain::budget::{Pace, SHARE, WINDOW};
 use crate::domain::timing::Timing;
 
 pub use read::{ConfigErrors, FILE_BYTES_MAX, Fault, ProcessEnvironment, Source};
@@ -72,6 +73,7 @@ const KEYS: &[&str] = &[
     "timing.state_life",
     "timing.invitation_life",
     "timing.recovery_interval",
+    "budget.share",
     "retention.provider_calls",
     "log.format",
     "log.filter",
@@ -110,6 +112,8 @@ pub struct Config {
     pub confirmation: Confirmation,
     /// Durations of the mint protocol, already divided by `time_scale`.
     pub timing: Timing,
+    /// How fast the provider may be called, by all processes together. The window is the provider's, divided by `time_scale`.
+    pub budget: Pace,
     /// How long things are kept.
     pub retention: Retention,
     /// The log.
@@ -290,6 +294,7 @@ impl Config {
         let time_scale = Self::time_scale(reader, matches!(provider, Some(Some(_))));
         let timing = timing(reader);
         let retention = retention(reader);
+        let share = reader.optional("budget.share", check::share);
         Self::distinct_addresses(
             reader,
             [
@@ -314,6 +319,7 @@ impl Config {
             ops: ops?,
             confirmation: confirmation?.unwrap_or_default(),
             timing: timing?.scaled(time_scale?),
+            budget: Pace::new(share?.unwrap_or(SHARE), WINDOW.checked_div(time_scale?).unwrap_or(WINDOW)),
             retention: retention?.scaled(time_scale?),
             log: LogConfig {
                 format: format?.unwrap_or_default(),

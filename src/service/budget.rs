@@ -9,7 +9,6 @@
 
 mod queue;
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,13 +16,13 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use self::queue::{Front, Place, Queue};
+use self::queue::{Place, Queue};
 use super::error::{Error, Kind, Result};
-use crate::domain::budget::{Answer, Lane, Pace, Permit, Throttled};
+use crate::domain::budget::{Answer, BID_FRESH, LATE_MAX, Lane, Pace, Permit, Throttled};
 use crate::domain::id::AppId;
-use crate::store::{Store, Waiting};
+use crate::store::{self, Store, Waiting};
 
 /// Most calls that wait in one lane of one process: at the fastest pace the last of them would wait six minutes, longer than anybody does.
 const LANE_MAX: usize = 1_000;
@@ -97,6 +96,9 @@ struct State {
     seen: Option<Seen>,
 }
 
+/// What came of asking the database.
+type Bidding = std::result::Result<(), store::Error>;
+
 /// Tells who waits.
 type Waiter = oneshot::Sender<Turn>;
 
@@ -112,8 +114,21 @@ enum Turn {
     Unavailable,
 }
 
+/// What the pump does next.
+enum Next {
+    /// Tell the database that we are too fast.
+    SlowDown(Pace),
+    /// Bid.
+    Bid(Pace, Waiting),
+    /// Nobody waits.
+    Withdraw,
+}
+
+/// How slots stood when a bid was answered.
 #[derive(Clone, Copy)]
 struct Seen {
+    at: Instant,
+    /// When the first slot is that nobody has.
     next: Instant,
     interval: Duration,
     others: [u32; 4],
@@ -179,7 +194,10 @@ impl Budget {
         let (turn, _leaving) = self.join(patience, since)?;
         match tokio::time::timeout_at(patience.until, turn).await {
             Ok(turn) => Ok(turn.unwrap_or(Turn::Unavailable)),
-            Err(_) => Ok(Turn::Refused(self.0.state().estimate(patience.lane, Instant::now()))),
+            Err(_) => {
+                let estimate = self.0.state().estimate(patience.lane, Instant::now());
+                Ok(Turn::Refused(estimate))
+            }
         }
     }
 
@@ -213,7 +231,8 @@ impl Budget {
         let mut attempts = 0;
         let mut has_bid = false;
         loop {
-            let step = match self.0.state().next() {
+            let next = self.0.state().next();
+            let step = match next {
                 Next::SlowDown(pace) => self.slow_down(pace).await,
                 Next::Bid(pace, waiting) => self.bid(pace, waiting, &mut has_bid).await,
                 Next::Withdraw if has_bid => {
@@ -234,15 +253,14 @@ impl Budget {
             };
             if attempts > 0 {
                 if attempts % STORE_TRIES == 0 {
-                    self.0.state().queue.tell_all(|| Turn::Unavailable);
+                    self.0.state().tell_all(|| Turn::Unavailable);
                 }
                 pause(STORE_RETRY).await;
             }
         }
     }
 
-    async fn bid(&self, pace: Pace, waiting: Waiting, has_bid: &mut bool) -> store::Result<()> {
-        let asked = Instant::now();
+    async fn bid(&self, pace: Pace, waiting: Waiting, has_bid: &mut bool) -> Bidding {
         let answer = self.0.store.bid_for_slot(self.0.app, pace, waiting).await?;
         let told = Instant::now();
         *has_bid = answer.granted.is_none();
@@ -254,15 +272,14 @@ impl Budget {
             }
             return Ok(());
         };
-        // The slot was that long from when the database looked, which was between the question and the answer: so this is not too early.
+        // That long from when the database looked, which was before it answered: so this is not too early.
         pause(wait).await;
         let due = told.checked_add(wait).unwrap_or(told);
         self.0.state().hand_over(due);
-        let _ = asked;
         Ok(())
     }
 
-    async fn slow_down(&self, pace: Pace) -> store::Result<()> {
+    async fn slow_down(&self, pace: Pace) -> Bidding {
         let slowdown = self.0.store.slow_down(self.0.app, pace).await?;
         let mut state = self.0.state();
         state.is_throttled = false;
@@ -276,4 +293,115 @@ impl Budget {
         );
         Ok(())
     }
+}
+
+impl Throttled for Budget {
+    fn throttled(&self) {
+        let mut state = self.0.state();
+        state.is_throttled = true;
+        self.keep_pumping(&mut state);
+        self.0.news.notify_one();
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next(&self) -> Next {
+        if self.is_throttled {
+            return Next::SlowDown(self.pace);
+        }
+        let Some(front) = self.queue.front() else { return Next::Withdraw };
+        let calls = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        Next::Bid(self.pace, Waiting { lane: front.lane, waited: front.since.elapsed(), calls })
+    }
+
+    /// The pump ends, unless there is something to do by now.
+    fn stop(&mut self) -> bool {
+        self.is_pumping = self.is_throttled || self.queue.len() > 0;
+        !self.is_pumping
+    }
+
+    /// Remembers how slots stand, and tells those who would wait in vain.
+    fn note(&mut self, answer: &Answer, now: Instant) {
+        let after = |wait: Duration| now.checked_add(wait).unwrap_or(now);
+        self.seen =
+            Some(Seen { at: now, next: after(answer.next_in), interval: answer.interval, others: answer.others });
+        let first = after(answer.granted.unwrap_or(answer.next_in));
+        for (waiter, wait) in self.queue.take_hopeless(now, first, answer.interval) {
+            let _gone = waiter.send(Turn::Refused(wait));
+        }
+    }
+
+    /// Gives the slot to the most urgent one that is still there.
+    fn hand_over(&mut self, due: Instant) {
+        while let Some(waiter) = self.queue.take() {
+            if waiter.send(Turn::Slot(due)).is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn expect_room(&self, patience: Patience, now: Instant) -> Result<()> {
+        let estimate = self.estimate(patience.lane, now);
+        let is_full = self.queue.waiting_in(patience.lane) >= LANE_MAX;
+        if is_full || patience.until.saturating_duration_since(now) < estimate {
+            return Err(busy(estimate));
+        }
+        Ok(())
+    }
+
+    /// How long somebody would wait who comes into this lane now.
+    fn estimate(&self, lane: Lane, now: Instant) -> Duration {
+        let Some(seen) = self.seen else { return intervals(self.pace.interval(), self.queue.before(lane)) };
+        let is_fresh = now.saturating_duration_since(seen.at) <= BID_FRESH;
+        let others = seen.others.get(lane.rank()).copied().filter(|_| is_fresh).unwrap_or(0);
+        let before = usize::try_from(others).unwrap_or(usize::MAX).saturating_add(self.queue.before(lane));
+        seen.next.saturating_duration_since(now).saturating_add(intervals(seen.interval, before))
+    }
+
+    fn tell_all(&mut self, turn: impl Fn() -> Turn) {
+        while let Some(waiter) = self.queue.take() {
+            let _gone = waiter.send(turn());
+        }
+    }
+}
+
+/// Whoever stops waiting leaves the queue.
+struct Leaving<'a> {
+    budget: &'a Budget,
+    place: Place,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.budget.0.state().queue.leave(self.place);
+    }
+}
+
+fn intervals(interval: Duration, count: usize) -> Duration {
+    interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Waits by the runtime's clock.
+async fn pause(wait: Duration) {
+    let now = Instant::now();
+    tokio::time::sleep_until(now.checked_add(wait).unwrap_or(now)).await;
+}
+
+fn busy(after: Duration) -> Error {
+    Error::new(Kind::ProviderBusy).retry_after(after.max(RETRY_MIN))
+}
+
+fn draining() -> Error {
+    Error::new(Kind::ProviderUnavailable).because("draining")
+}
+
+fn unavailable() -> Error {
+    let error = Error::new(Kind::StoreUnavailable).because("no slot can be had for a call");
+    error.retry_after(STORE_RETRY.saturating_mul(STORE_TRIES))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::FromRow;
 
 use super::clock::db_now;
-use super::tx::{Retry, Tx, on_tx};
+use super::tx::{Run as _, Tx, on_tx, record};
 use super::{Error, Result, Store};
 use crate::domain::ambient::Timestamp;
 use crate::domain::budget::{Answer, BID_FRESH, Bid, Lane, Pace, Slots};
@@ -63,20 +63,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn bid_for_slot(&self, app: AppId, pace: Pace, waiting: Waiting) -> Result<Answer> {
-        let mut retry = Retry::new("bid_for_slot");
-        loop {
-            let outcome = match Tx::begin_unlocked(self).await {
-                Ok(mut tx) => {
-                    let outcome = self.bid(&mut tx, app, pace, waiting).await;
-                    tx.finish_record(outcome).await
-                }
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Err(error) if retry.again(&error) => {}
-                outcome => return outcome,
-            }
-        }
+        record!(self, "bid_for_slot", tx => self.bid(tx, app, pace, waiting).await)
     }
 
     /// Nothing waits here any more.
@@ -84,12 +71,10 @@ impl Store {
     /// # Errors
     /// The database's; the bid is stale soon either way.
     pub async fn withdraw_bid(&self, app: AppId) -> Result<()> {
-        let mut tx = Tx::begin_unlocked(self).await?;
-        let outcome = match db_now(&mut tx).await {
-            Ok(now) => self.remove_bid(&mut tx, app, now).await,
-            Err(error) => Err(error),
-        };
-        tx.finish_record(outcome).await
+        record!(self, "withdraw_bid", tx => {
+            let now = db_now(tx).await?;
+            self.remove_bid(tx, app, now).await
+        })
     }
 
     /// The provider said that there were too many calls: all processes pause, and go slower for a while. Returns by what the pace is
@@ -98,9 +83,12 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn slow_down(&self, app: AppId, pace: Pace) -> Result<u32> {
-        let mut tx = Tx::begin_unlocked(self).await?;
-        let outcome = slow_down(&mut tx, app, pace).await;
-        tx.finish_record(outcome).await
+        record!(self, "slow_down", tx => {
+            let mut slots = lock(tx, app).await?;
+            slots.throttled(pace, db_now(tx).await?);
+            write(tx, app, &slots).await?;
+            Ok(slots.slowdown)
+        })
     }
 
     async fn bid(&self, tx: &mut Tx<'_>, app: AppId, pace: Pace, waiting: Waiting) -> Result<Answer> {
@@ -134,7 +122,7 @@ impl Store {
             .bind(bid.since.as_micros())
             .bind(i64::from(bid.waiting))
             .bind(now.as_micros())
-            .execute(conn)
+            .run(conn)
             .await)?;
         Ok(())
     }
@@ -144,22 +132,14 @@ impl Store {
             .bind(&app.as_bytes()[..])
             .bind(&self.run().as_bytes()[..])
             .bind(now.minus(BID_KEPT).as_micros())
-            .execute(conn)
+            .run(conn)
             .await)?;
         Ok(())
     }
 }
 
-async fn slow_down(tx: &mut Tx<'_>, app: AppId, pace: Pace) -> Result<u32> {
-    let mut slots = lock(tx, app).await?;
-    slots.throttled(pace, db_now(tx).await?);
-    write(tx, app, &slots).await?;
-    Ok(slots.slowdown)
-}
-
 async fn lock(tx: &mut Tx<'_>, app: AppId) -> Result<Slots> {
-    let row: SlotsRow =
-        on_tx!(tx, conn => sqlx::query_as(LOCK).bind(&app.as_bytes()[..]).fetch_one(conn).await)?;
+    let row: SlotsRow = on_tx!(tx, conn => sqlx::query_as(LOCK).bind(&app.as_bytes()[..]).fetch_one(conn).await)?;
     Ok(Slots {
         next_at: Timestamp::from_micros(row.next_at_us),
         slowdown: u32::try_from(row.slowdown).map_err(|_| Error::Corrupt("slowdown of a budget"))?,
@@ -173,7 +153,7 @@ async fn write(tx: &mut Tx<'_>, app: AppId, slots: &Slots) -> Result<()> {
         .bind(slots.next_at.as_micros())
         .bind(i64::from(slots.slowdown))
         .bind(slots.slowed_until.as_micros())
-        .execute(conn)
+        .run(conn)
         .await)?;
     Ok(())
 }

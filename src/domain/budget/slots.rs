@@ -129,7 +129,10 @@ mod tests {
         let own = bid(Lane::Merchant, 0);
         assert_eq!(slots.bid(PACE(), &own, &[], at(0)).granted, Some(Duration::ZERO));
         let later = slots.bid(PACE(), &own, &[], at(1));
-        assert_eq!((later.granted, later.next_in, later.interval), (None, later.interval - Duration::from_millis(1), PACE().interval()));
+        assert_eq!(
+            (later.granted, later.next_in, later.interval),
+            (None, later.interval - Duration::from_millis(1), PACE().interval())
+        );
         assert_eq!(slots.bid(PACE(), &own, &[], at(244)).granted, Some(Duration::from_micros(99_333)));
         // Nobody asked for a minute: one slot, and then again an interval.
         assert_eq!(slots.bid(PACE(), &own, &[], at(60_000)).granted, Some(Duration::ZERO));

@@ -2,12 +2,14 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use strongroom::domain::ambient::{AdjustableClock, Clock as _, SystemEntropy};
 use strongroom::domain::app::{App, Environment};
+use strongroom::domain::budget::Pace;
 use strongroom::domain::id::CallId;
 use strongroom::domain::name::{CallerId, DisplayName, ExternalId, RequestId};
 use strongroom::domain::secret::ClientSecret;
@@ -111,6 +113,7 @@ impl Stage {
                 has_app_owner: false,
             },
             auditor,
+            pace: Pace::new(30, Duration::from_millis(30)),
         });
         let site = PublicSite {
             app: app.id,
@@ -124,6 +127,7 @@ impl Stage {
             id: CallId::generate(&*clock, &SystemEntropy),
             caller: CallerId::parse(CALLER).unwrap(),
             origin: None,
+            deadline: None,
         };
         let wanted = AuthorizationRequest {
             request_id: RequestId::parse("request-1").unwrap(),

@@ -183,8 +183,8 @@ struct AppRow {
 }
 
 impl Store {
-    /// Opens the database, making it and bringing its schema up to date where needed: [`Store::open_with`] and
-    /// [`Migrations::Apply`].
+    /// Opens the database: [`Store::open_with`]. A file is made, and its schema brought up to date, where needed; a server's schema is
+    /// changed by [`Store::migrate`] alone, as another role.
     ///
     /// # Errors
     /// Those of [`Store::open_with`].
@@ -194,7 +194,11 @@ impl Store {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        Self::open_with(location, Migrations::Apply, keys, clock, entropy).await
+        let migrations = match location {
+            Location::Sqlite(_) => Migrations::Apply,
+            Location::Postgres(_) => Migrations::Refuse,
+        };
+        Self::open_with(location, migrations, keys, clock, entropy).await
     }
 
     /// Opens the database: takes its lock, checks its integrity and schema, and closes the read trails of a process that died.

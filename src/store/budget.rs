@@ -10,7 +10,7 @@ use super::tx::{Run as _, Tx, on_tx, record};
 use super::{Error, Result, Store};
 use crate::domain::ambient::Timestamp;
 use crate::domain::budget::{Answer, BID_FRESH, Bid, Lane, Pace, Slots};
-use crate::domain::id::AppId;
+use crate::domain::id::{AppId, RunId};
 
 /// A bid that nobody renewed for this long is removed: its process is gone.
 const BID_KEPT: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn bid_for_slot(&self, app: AppId, pace: Pace, waiting: Waiting) -> Result<Answer> {
-        record!(self, "bid_for_slot", tx => self.bid(tx, app, pace, waiting).await)
+        record!(self, "bid_for_slot", tx => bid(tx, self.run(), app, pace, waiting).await.map(|(answer, _)| answer))
     }
 
     /// Nothing waits here any more.
@@ -73,7 +73,7 @@ impl Store {
     pub async fn withdraw_bid(&self, app: AppId) -> Result<()> {
         record!(self, "withdraw_bid", tx => {
             let now = db_now(tx).await?;
-            self.remove_bid(tx, app, now).await
+            remove_bid(tx, self.run(), app, now).await
         })
     }
 
@@ -90,52 +90,59 @@ impl Store {
             Ok(slots.slowdown)
         })
     }
+}
 
-    async fn bid(&self, tx: &mut Tx<'_>, app: AppId, pace: Pace, waiting: Waiting) -> Result<Answer> {
-        let mut slots = lock(tx, app).await?;
-        // Behind the lock: whoever waited for it comes later by this clock, too.
-        let now = db_now(tx).await?;
-        let rows: Vec<BidRow> = on_tx!(tx, conn => sqlx::query_as(OTHERS)
-            .bind(&app.as_bytes()[..])
-            .bind(&self.run().as_bytes()[..])
-            .bind(now.minus(BID_FRESH).as_micros())
-            .bind(now.plus(BID_FRESH).as_micros())
-            .fetch_all(conn)
-            .await)?;
-        let others = rows.iter().map(Bid::try_from).collect::<Result<Vec<_>>>()?;
-        let own = Bid { lane: waiting.lane, since: now.minus(waiting.waited), waiting: waiting.calls.max(1) };
-        let answer = slots.bid(pace, &own, &others, now);
-        if answer.granted.is_some() {
-            write(tx, app, &slots).await?;
-            self.remove_bid(tx, app, now).await?;
-        } else {
-            self.put_bid(tx, app, &own, now).await?;
-        }
-        Ok(answer)
+/// One bid, in a transaction of its own.
+pub(in crate::store) async fn bid(
+    tx: &mut Tx<'_>,
+    run: RunId,
+    app: AppId,
+    pace: Pace,
+    waiting: Waiting,
+) -> Result<(Answer, Slots)> {
+    let mut slots = lock(tx, app).await?;
+    // Behind the lock: whoever waited for it comes later by this clock, too.
+    let now = db_now(tx).await?;
+    let rows: Vec<BidRow> = on_tx!(tx, conn => sqlx::query_as(OTHERS)
+        .bind(&app.as_bytes()[..])
+        .bind(&run.as_bytes()[..])
+        .bind(now.minus(BID_FRESH).as_micros())
+        .bind(now.plus(BID_FRESH).as_micros())
+        .fetch_all(conn)
+        .await)?;
+    let others = rows.iter().map(Bid::try_from).collect::<Result<Vec<_>>>()?;
+    let own = Bid { lane: waiting.lane, since: now.minus(waiting.waited), waiting: waiting.calls.max(1) };
+    let answer = slots.bid(pace, &own, &others, now);
+    if answer.granted.is_some() {
+        write(tx, app, &slots).await?;
+        remove_bid(tx, run, app, now).await?;
+    } else {
+        put_bid(tx, run, app, &own, now).await?;
     }
+    Ok((answer, slots))
+}
 
-    async fn put_bid(&self, tx: &mut Tx<'_>, app: AppId, bid: &Bid, now: Timestamp) -> Result<()> {
-        on_tx!(tx, conn => sqlx::query(BID)
-            .bind(&app.as_bytes()[..])
-            .bind(&self.run().as_bytes()[..])
-            .bind(i64::try_from(bid.lane.rank()).unwrap_or(i64::MAX))
-            .bind(bid.since.as_micros())
-            .bind(i64::from(bid.waiting))
-            .bind(now.as_micros())
-            .run(conn)
-            .await)?;
-        Ok(())
-    }
+async fn put_bid(tx: &mut Tx<'_>, run: RunId, app: AppId, bid: &Bid, now: Timestamp) -> Result<()> {
+    on_tx!(tx, conn => sqlx::query(BID)
+        .bind(&app.as_bytes()[..])
+        .bind(&run.as_bytes()[..])
+        .bind(i64::try_from(bid.lane.rank()).unwrap_or(i64::MAX))
+        .bind(bid.since.as_micros())
+        .bind(i64::from(bid.waiting))
+        .bind(now.as_micros())
+        .run(conn)
+        .await)?;
+    Ok(())
+}
 
-    async fn remove_bid(&self, tx: &mut Tx<'_>, app: AppId, now: Timestamp) -> Result<()> {
-        on_tx!(tx, conn => sqlx::query(WITHDRAW)
-            .bind(&app.as_bytes()[..])
-            .bind(&self.run().as_bytes()[..])
-            .bind(now.minus(BID_KEPT).as_micros())
-            .run(conn)
-            .await)?;
-        Ok(())
-    }
+async fn remove_bid(tx: &mut Tx<'_>, run: RunId, app: AppId, now: Timestamp) -> Result<()> {
+    on_tx!(tx, conn => sqlx::query(WITHDRAW)
+        .bind(&app.as_bytes()[..])
+        .bind(&run.as_bytes()[..])
+        .bind(now.minus(BID_KEPT).as_micros())
+        .run(conn)
+        .await)?;
+    Ok(())
 }
 
 async fn lock(tx: &mut Tx<'_>, app: AppId) -> Result<Slots> {

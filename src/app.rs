@@ -191,6 +191,7 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         app: app.clone(),
         settings: settings.clone(),
         auditor,
+        pace: config.budget,
     });
     services.adopt_open_attempts().await.map_err(StartError::Recovery)?;
     let stop = CancellationToken::new();

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::app::Environment;
+use crate::domain::budget::{Pace, SHARE, WINDOW};
 use crate::domain::timing::Timing;
 
 pub use database::CONNECTIONS_MAX;
@@ -84,6 +85,7 @@ const KEYS: &[&str] = &[
     "timing.state_life",
     "timing.invitation_life",
     "timing.recovery_interval",
+    "budget.share",
     "retention.provider_calls",
     "log.format",
     "log.filter",
@@ -124,6 +126,8 @@ pub struct Config {
     pub confirmation: Confirmation,
     /// Durations of the mint protocol, already divided by `time_scale`.
     pub timing: Timing,
+    /// How fast the provider may be called, by all processes together. The window is the provider's, divided by `time_scale`.
+    pub budget: Pace,
     /// How long things are kept.
     pub retention: Retention,
     /// The log.
@@ -313,6 +317,7 @@ impl Config {
         let time_scale = Self::time_scale(reader, matches!(provider, Some(Some(_))));
         let timing = timing(reader);
         let retention = retention(reader);
+        let share = reader.optional("budget.share", check::share);
         Self::distinct_addresses(
             reader,
             [
@@ -338,6 +343,7 @@ impl Config {
             announce: announce?.unwrap_or_default().checked_div(time_scale?).unwrap_or_default(),
             confirmation: confirmation?.unwrap_or_default(),
             timing: timing?.scaled(time_scale?),
+            budget: Pace::new(share?.unwrap_or(SHARE), WINDOW.checked_div(time_scale?).unwrap_or(WINDOW)),
             retention: retention?.scaled(time_scale?),
             log: LogConfig {
                 format: format?.unwrap_or_default(),

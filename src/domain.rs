@@ -11,6 +11,7 @@
 //! | account | [`account`]: a payment account at the provider, owned by a connection |
 //! | notice | [`notice::Notice`]: what the provider sends when something of it changed |
 //! | statement name | [`statement::judge`]: whether a card holder will know an account by its name |
+//! | permit, lane, pace | [`budget`]: the leave to call the provider, once, in turn |
 //! | provider call | [`provider_call::ProviderCall`]: one line of the call log |
 //! | finding | [`finding::Finding`]: what a check of an installation found |
 //! | event, record, trail | [`trail`] |
@@ -19,6 +20,7 @@ pub mod account;
 pub mod ambient;
 pub mod app;
 pub mod attempt;
+pub mod budget;
 pub mod finding;
 pub mod id;
 pub mod mac;

@@ -10,6 +10,7 @@ mod accounts;
 mod admin;
 mod audit;
 mod convert;
+mod deadline;
 mod health;
 mod onboarding;
 mod status;
@@ -78,8 +79,18 @@ struct Desk {
 impl Desk {
     /// The call that a request is: refused, and recorded, unless its connection carries a caller that is still valid.
     async fn call<T: Sync>(&self, request: &tonic::Request<T>) -> Result<Call, Status> {
+        self.call_within(request, CALL_DEADLINE).await
+    }
+
+    /// The same for a call that may wait for a mint.
+    async fn mint_call<T: Sync>(&self, request: &tonic::Request<T>) -> Result<Call, Status> {
+        self.call_within(request, MINT_DEADLINE).await
+    }
+
+    async fn call_within<T: Sync>(&self, request: &tonic::Request<T>, longest: Duration) -> Result<Call, Status> {
         let id = CallId::generate(&*self.clock, &*self.entropy);
-        let call = |caller: &Caller| Call { id, caller: caller.id().clone(), origin: Some(caller.origin()) };
+        let deadline = Some(deadline::of(request.metadata(), longest));
+        let call = |caller: &Caller| Call { id, caller: caller.id().clone(), origin: Some(caller.origin()), deadline };
         let fault = match auth::caller(request, self.clock.now()) {
             Ok(caller) => return Ok(call(&caller)),
             Err(fault) => fault,

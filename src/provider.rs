@@ -3,7 +3,8 @@
 //! The provider's facts that this layer rests on, each with its source, are in `docs/provider.md`; so are the
 //! reasons of the classification. Nothing here retries, decides or stores: a call ends as success, as
 //! [`CallError::NotSent`] (the far side cannot have acted), as [`CallError::Refused`] (it answered no) or as
-//! [`CallError::OutcomeUnknown`] (it may have acted), and what that means is the caller's business.
+//! [`CallError::OutcomeUnknown`] (it may have acted), and what that means is the caller's business. A call takes a
+//! [`Permit`], and is its only one: whoever has none cannot make it, and a call that was throttled tells the budget.
 //!
 //! | module | holds |
 //! |---|---|
@@ -37,6 +38,7 @@ use url::{Host, Url};
 
 use crate::domain::ambient::Clock;
 use crate::domain::app::Environment;
+use crate::domain::budget::Permit;
 use crate::domain::provider_call::{About, ProviderCall};
 use crate::domain::secret::{AccessToken, ClientSecret};
 use crate::domain::timing::Timing;
@@ -44,7 +46,9 @@ use crate::domain::token::{Capabilities, Refresh};
 
 pub use accounts::{AccountChanges, LIST_BYTES_MAX, NewAccount};
 pub use authorize::{AuthorizeRequest, SCOPES};
-pub use catalogue::{CallKind, MintVerdict, Signal, already_confirmed, mint_verdict, reported_signal, signal};
+pub use catalogue::{
+    CallKind, MintVerdict, Signal, already_confirmed, is_throttled, mint_verdict, reported_signal, signal,
+};
 pub use error::{ANSWER_BYTES_MAX, CallError, DESCRIPTION_CHARS_MAX, NotSentReason, Refusal, Unknown, UnknownReason};
 pub use users::{AppState, ConfirmationMail, IssuedToken, Registration, User};
 
@@ -135,7 +139,13 @@ pub enum SetupError {
 pub struct Client {
     inner: Arc<Inner>,
     log: Option<Arc<CallLog>>,
+}
+
+/// A call that may be made, once: whichever of its methods is called, it is used up.
+pub struct OneCall {
+    client: Client,
     about: About,
+    permit: Permit,
 }
 
 struct Inner {
@@ -160,7 +170,7 @@ impl Client {
             .ok_or(SetupError::Endpoint { which: "ui", rule: "must be a base URL" })?;
         let http = Http::new(loopback && endpoints.api.scheme() == "http", timing).map_err(SetupError::Http)?;
         let inner = Inner { credentials, authorize, api: endpoints.api, http };
-        Ok(Self { inner: Arc::new(inner), log: None, about: About::default() })
+        Ok(Self { inner: Arc::new(inner), log: None })
     }
 
     /// This client, with one entry in the call log for every call that it or a clone of it makes. A full channel never
@@ -170,10 +180,10 @@ impl Client {
         Self { log: Some(Arc::new(CallLog::new(clock, log))), ..self }
     }
 
-    /// A client whose calls are logged as being about these.
+    /// A call by this permit, logged as being about these.
     #[must_use]
-    pub fn about(&self, about: About) -> Self {
-        Self { about, ..self.clone() }
+    pub fn by(&self, permit: Permit, about: About) -> OneCall {
+        OneCall { client: self.clone(), about, permit }
     }
 
     /// How many calls are missing from the call log because it had no room.
@@ -195,26 +205,31 @@ impl Client {
         let Credentials { client_id, client_secret } = &self.inner.credentials;
         Parameters::default().id("client_id", client_id).text("client_secret", client_secret.expose(), TEXT_CHARS_MAX)
     }
+}
 
-    /// Makes a call, once, and logs it. `read` makes of an answer what was hoped for, or nothing.
+impl OneCall {
+    /// Makes the call, logs it, and tells the budget if it was one too many. `read` makes of an answer what was hoped for, or nothing.
     async fn perform<T>(&self, call: Call<'_>, read: impl FnOnce(&Answer) -> Option<T> + Send) -> Result<T, CallError> {
-        let entry = self.log.as_ref().map(|log| log.begin(call.path, self.about, call.parameters.shown()));
+        let entry = self.client.log.as_ref().map(|log| log.begin(call.path, self.about, call.parameters.shown()));
         let result = self.send(&call, read).await;
         if let Some(entry) = entry {
             entry.end(&result);
+        }
+        if result.as_ref().is_err_and(is_throttled) {
+            self.permit.throttled();
         }
         result
     }
 
     async fn send<T>(&self, call: &Call<'_>, read: impl FnOnce(&Answer) -> Option<T> + Send) -> Result<T, CallError> {
         let unbuilt = || CallError::NotSent(NotSentReason::Request);
-        let url = below(&self.inner.api, call.path).ok_or_else(unbuilt)?;
+        let url = below(&self.client.inner.api, call.path).ok_or_else(unbuilt)?;
         let body = call.parameters.body().ok_or_else(unbuilt)?;
-        match self.inner.http.send(call.lane, &url, call.bearer, body, call.answer_bytes_max).await {
+        match self.client.inner.http.send(call.lane, &url, call.bearer, body, call.answer_bytes_max).await {
             Ok(mut answer) => read(&answer).ok_or_else(|| {
                 let mut sent: Vec<&str> = call.parameters.hidden().collect();
                 sent.extend(call.bearer.map(AccessToken::expose));
-                sent.push(self.inner.credentials.client_secret.expose());
+                sent.push(self.client.inner.credentials.client_secret.expose());
                 judge(&mut answer, &sent, call.keep)
             }),
             Err(failure) => Err(failed(failure, call.keep)),
@@ -228,7 +243,13 @@ impl fmt::Debug for Client {
     }
 }
 
-/// One call: what is asked, and how it is sent.
+impl fmt::Debug for OneCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneCall").field("about", &self.about).finish_non_exhaustive()
+    }
+}
+
+/// What is asked, and how it is sent.
 struct Call<'a> {
     path: &'static str,
     lane: Lane,

@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod attempts;
 mod audit;
+mod budget;
 mod callback;
 mod calls;
 mod confirmation;
@@ -32,12 +33,15 @@ mod tokens;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use self::budget::{Budget, Patience};
 use self::doorman::Doorman;
 use crate::domain::ambient::{Clock, Entropy, Timestamp};
 use crate::domain::app::App;
+use crate::domain::budget::{Lane, Pace};
 use crate::domain::id::{CallId, MerchantId};
 use crate::domain::merchant::Merchant;
 use crate::domain::name::{CallerId, RequestId};
@@ -84,6 +88,8 @@ pub struct Call {
     pub caller: CallerId,
     /// From which address.
     pub origin: Option<String>,
+    /// Until when the caller waits, by the runtime's clock: nobody waits for the provider longer than that. `None`: as long as we do.
+    pub deadline: Option<Instant>,
 }
 
 /// When a held link may be activated without ConfirmConnection.
@@ -134,6 +140,8 @@ pub struct Parts {
     pub settings: Settings,
     /// The writer of this run's read trail.
     pub auditor: Auditor,
+    /// How fast the provider may be called, by all processes together.
+    pub pace: Pace,
 }
 
 /// The service. Cheap to clone.
@@ -143,6 +151,7 @@ pub struct Services {
     probes: Arc<Probes>,
     doorman: Arc<Doorman>,
     accounts: Arc<accounts::Turns>,
+    budget: Budget,
     tasks: TaskTracker,
 }
 
@@ -156,18 +165,26 @@ struct Permitted<A: Action> {
 impl Services {
     /// The service on these parts.
     pub fn new(parts: Parts) -> Self {
+        let tasks = TaskTracker::new();
         Self {
+            budget: Budget::new(Arc::clone(&parts.store), parts.app.id, parts.pace, tasks.clone()),
             parts: Arc::new(parts),
             probes: Arc::default(),
             doorman: Arc::default(),
             accounts: Arc::default(),
-            tasks: TaskTracker::new(),
+            tasks,
         }
     }
 
-    /// From here on no exchange is armed: what has not left yet is given up, unsent.
+    /// From here on no exchange is armed: what has not left yet is given up, unsent. Nor is anything swept.
     pub fn begin_to_drain(&self) {
         self.tasks.close();
+        self.budget.begin_to_drain();
+    }
+
+    /// Another share of the provider's calls from now on: 1 to 30, the nearest otherwise.
+    pub fn adjust_budget(&self, share: u32) {
+        self.budget.adjust(share);
     }
 
     /// Waits until every task that may not be abandoned is over, then takes no more events.
@@ -281,6 +298,11 @@ fn rejected(act: Act, at: Timestamp, reason: &'static str) -> Event {
 }
 
 impl Call {
+    /// How long this call waits for leave to call the provider.
+    fn patience(&self, lane: Lane) -> Patience {
+        Patience::until(lane, self.deadline)
+    }
+
     /// What this call does before a grant is known.
     fn act(&self) -> Act {
         Act {

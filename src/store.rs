@@ -9,6 +9,7 @@
 
 mod accounts;
 mod attempts;
+mod budget;
 mod calls;
 mod clock;
 mod error;
@@ -46,6 +47,7 @@ use crate::domain::trail::{Event, EventKind, Hash, Signer};
 pub use self::accounts::OpeningStep;
 pub use self::attempts::list::{AttemptsOf, ListedAttempt};
 pub use self::attempts::{Attempt, Claim, SeenHead};
+pub use self::budget::Waiting;
 pub use self::calls::{CallEntry, CallPlace, CallsOf, LoggedCall};
 pub use self::error::Error;
 pub use self::flows::{AuthorizationOrder, Flow, FlowOutcome, FlowState, Invitation};

@@ -11,6 +11,7 @@ use url::{Host, Url};
 use super::read::Complaint;
 use super::{Confirmation, LogFormat, TIME_SCALE_MAX};
 use crate::domain::app::Environment;
+use crate::domain::budget::CALLS_MAX;
 use crate::domain::name::{CallerId, DisplayName, ProviderAccountId, SUBJECT_BYTES_MAX, URI_BYTES_MAX};
 
 /// Longest filter of the log.
@@ -87,6 +88,17 @@ pub(super) fn time_scale(text: &str) -> Checked<u32> {
     match text.parse() {
         Ok(scale) if (1..=TIME_SCALE_MAX).contains(&scale) => Ok(scale),
         _ => complain(format!("must be a whole number from 1 to {TIME_SCALE_MAX}"), "write for example 60"),
+    }
+}
+
+/// Of the calls that the provider lets the app make, how many we may.
+pub(super) fn share(text: &str) -> Checked<u32> {
+    match text.parse() {
+        Ok(share) if (1..=CALLS_MAX).contains(&share) => Ok(share),
+        _ => complain(
+            format!("must be a whole number from 1 to {CALLS_MAX}"),
+            "leave some to who else calls for the app",
+        ),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::config::{
 };
 use crate::domain::ambient::{AdjustableClock, Entropy, SystemEntropy};
 use crate::domain::app::Environment;
+use crate::domain::budget::{CALLS_MAX, Pace};
 use crate::domain::timing::Timing;
 use crate::sandbox::{Environment as SandboxEnvironment, Options as SandboxOptions, Sandbox, Throttle};
 use crate::telemetry::Captured;
@@ -146,7 +147,7 @@ impl Site {
             token_revokes: options.token_revokes,
             register_revokes: options.register_revokes,
             environment: SandboxEnvironment::Stage,
-            // The product keeps no budget of calls yet.
+            // Nobody here waits for the provider's pace. What it is like is shown where time runs as it does.
             throttle: Throttle::Off,
             notice_roots,
             settings: serde_json::Map::new(),
@@ -316,6 +317,8 @@ fn config(product: &Path, sandbox: &Sandbox, listeners: &Listeners) -> Result<Co
         announce: Duration::ZERO,
         confirmation: Confirmation::Always,
         timing: Timing::default(),
+        // The sandbox does not count: fast enough to be no matter, and paced all the same.
+        budget: Pace::new(CALLS_MAX, Duration::from_millis(30)),
         retention: Retention::default(),
         log: LogConfig { format: LogFormat::Text, filter: "info".to_owned() },
     })

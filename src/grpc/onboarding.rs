@@ -41,7 +41,7 @@ impl OnboardingService for Onboarding {
         &self,
         request: Request<v1::RegisterMerchantRequest>,
     ) -> Result<Response<v1::RegisterMerchantResponse>, Status> {
-        let call = self.0.call(&request).await?;
+        let call = self.0.mint_call(&request).await?;
         let now = self.0.clock.now();
         let wanted = registration(request.into_inner(), now).map_err(|error| status::of(&error, call.id))?;
         let view = self.0.mint(&call, self.0.services.register_merchant(&call, &wanted)).await?;
@@ -53,7 +53,7 @@ impl OnboardingService for Onboarding {
         request: Request<v1::SendConfirmationRequest>,
     ) -> Result<Response<v1::SendConfirmationResponse>, Status> {
         use v1::send_confirmation_request::Merchant;
-        let call = self.0.call(&request).await?;
+        let call = self.0.mint_call(&request).await?;
         let request = request.into_inner();
         let work = async {
             let id = RequestId::parse(&request.request_id)?;

@@ -37,7 +37,7 @@ pub(super) const fn code_of(kind: Kind) -> Code {
         | Kind::AccountNotOpen
         | Kind::ProviderRefused => Code::FailedPrecondition,
         Kind::Conflict => Code::Aborted,
-        Kind::Overloaded => Code::ResourceExhausted,
+        Kind::Overloaded | Kind::ProviderBusy => Code::ResourceExhausted,
         Kind::DeadlinePassed | Kind::ProviderOutcomeUnknown => Code::DeadlineExceeded,
         Kind::StoreUnavailable | Kind::ProviderUnavailable => Code::Unavailable,
         Kind::DataCorrupt => Code::DataLoss,

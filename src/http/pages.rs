@@ -143,6 +143,7 @@ pub(super) fn failure(call: CallId, failed: &Error) -> Response {
         | Kind::Conflict
         | Kind::LivenessUnknown
         | Kind::ProviderUnavailable
+        | Kind::ProviderBusy
         | Kind::ProviderOutcomeUnknown
         | Kind::AttemptUnresolved => (StatusCode::SERVICE_UNAVAILABLE, &text::UNAVAILABLE),
         Kind::DataCorrupt

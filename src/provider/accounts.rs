@@ -11,7 +11,7 @@ use crate::domain::account::{AccountKind, ProviderAccount};
 use crate::domain::secret::AccessToken;
 
 use super::wire::{self, LONG_TEXT_CHARS_MAX, Parameters, TEXT_CHARS_MAX};
-use super::{Call, CallError, Client, Lane};
+use super::{Call, CallError, Lane, OneCall};
 
 /// Largest list of accounts we read: a recorded account has some 2 KiB, so this is room for hundreds.
 pub const LIST_BYTES_MAX: usize = 1024 * 1024;
@@ -53,7 +53,7 @@ pub struct AccountChanges<'a> {
     pub description: Option<&'a str>,
 }
 
-impl Client {
+impl OneCall {
     /// Makes an account for the user behind the token. Not idempotent: sent at most once; bounded by
     /// [`Timing::mint_deadline`](crate::domain::timing::Timing::mint_deadline).
     ///
@@ -61,7 +61,7 @@ impl Client {
     /// [`CallError`]; [`mint_verdict`](super::mint_verdict) says whether an account may have been made, which
     /// [`find_accounts`](Self::find_accounts) then finds by its reference id.
     pub async fn create_account(
-        &self,
+        self,
         token: &AccessToken,
         wanted: &NewAccount<'_>,
     ) -> Result<ProviderAccount, CallError> {
@@ -82,7 +82,7 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`]; an answer about another account counts as malformed.
-    pub async fn account(&self, token: &AccessToken, id: &str) -> Result<ProviderAccount, CallError> {
+    pub async fn account(self, token: &AccessToken, id: &str) -> Result<ProviderAccount, CallError> {
         let call = Call::new("/account", Lane::Probe, Parameters::default().id("account_id", id)).bearing(token);
         self.perform(call, |answer| wire::account(answer).filter(|account| account.id == id)).await
     }
@@ -94,7 +94,7 @@ impl Client {
     /// [`CallError`]; a list with one account that was not asked for counts as malformed, one longer than
     /// [`LIST_BYTES_MAX`] as too large.
     pub async fn find_accounts(
-        &self,
+        self,
         token: &AccessToken,
         reference_id: Option<&str>,
     ) -> Result<Vec<ProviderAccount>, CallError> {
@@ -111,7 +111,7 @@ impl Client {
     /// # Errors
     /// [`CallError`]; an answer about another account counts as malformed.
     pub async fn modify_account(
-        &self,
+        self,
         token: &AccessToken,
         id: &str,
         changes: &AccountChanges<'_>,

@@ -193,6 +193,14 @@ pub fn reported_signal(code: Option<&str>, description: &str, status: Option<u16
     }
 }
 
+/// Whether the provider, or what stands before it, refused the call because there were too many. By number and class also where the status
+/// makes of it a passing fault: which status comes with it is not known.
+pub fn is_throttled(error: &CallError) -> bool {
+    let by_name = matches!(error, CallError::Refused(refusal)
+        if refusal.code.as_deref() == Some("1007") || refusal.error == "throttle_exceeded");
+    by_name || error.signal(CallKind::App) == Signal::Throttled
+}
+
 /// What a failed call with an effect means (`docs/provider.md` §5, §7).
 pub fn mint_verdict(error: &CallError) -> MintVerdict {
     match error {

@@ -13,7 +13,7 @@ use crate::domain::secret::{AccessToken, AuthorizationCode};
 use crate::domain::timing::Timing;
 
 use super::wire::{self, LONG_TEXT_CHARS_MAX, PERSON_NAME_CHARS_MAX, Parameters, TEXT_CHARS_MAX};
-use super::{Call, CallError, Client, Keep, Lane, SCOPES};
+use super::{Call, CallError, Keep, Lane, OneCall, SCOPES};
 
 /// What the provider wants to know of a person before it makes a user (`docs/provider.md` §7). All of it is personal data,
 /// so `Debug` shows none.
@@ -101,7 +101,7 @@ pub struct AppState {
     pub api_version: Option<String>,
 }
 
-impl Client {
+impl OneCall {
     /// Exchanges a code for a token. **Destructive**: it revokes every earlier token of that (user, app), also when the
     /// answer is lost (`docs/provider.md` §5). Sent at most once; bounded by [`Timing::mint_deadline`].
     /// `redirect_uri` must be the one of the authorize URL, `callback_uri` receives the provider's notices.
@@ -110,12 +110,13 @@ impl Client {
     /// [`CallError`]; [`mint_verdict`](super::mint_verdict) says what it means. Whatever bytes came back that are neither a valid token
     /// answer nor a clean refusal are in [`Unknown::salvage`](super::Unknown::salvage), since they may hold the only live token.
     pub async fn exchange_code(
-        &self,
+        self,
         code: &AuthorizationCode,
         redirect_uri: &Url,
         callback_uri: Option<&Url>,
     ) -> Result<IssuedToken, CallError> {
         let parameters = self
+            .client
             .credentials()
             .uri("redirect_uri", Some(redirect_uri))
             .text("code", code.expose(), TEXT_CHARS_MAX)
@@ -129,9 +130,10 @@ impl Client {
     ///
     /// # Errors
     /// As of [`exchange_code`](Self::exchange_code).
-    pub async fn register(&self, wanted: &Registration<'_>) -> Result<IssuedToken, CallError> {
+    pub async fn register(self, wanted: &Registration<'_>) -> Result<IssuedToken, CallError> {
         let (ip, scope) = (wanted.original_ip.to_string(), SCOPES.join(","));
         let parameters = self
+            .client
             .credentials()
             .text("email", wanted.email.as_str(), TEXT_CHARS_MAX)
             .text("scope", &scope, TEXT_CHARS_MAX)
@@ -151,7 +153,7 @@ impl Client {
     /// # Errors
     /// [`CallError`]; [`already_confirmed`](super::already_confirmed) tells a user who needs no mail any more from other refusals, [`mint_verdict`](super::mint_verdict)
     /// whether a mail may have gone out.
-    pub async fn send_confirmation(&self, token: &AccessToken, mail: &ConfirmationMail<'_>) -> Result<User, CallError> {
+    pub async fn send_confirmation(self, token: &AccessToken, mail: &ConfirmationMail<'_>) -> Result<User, CallError> {
         let parameters = Parameters::default()
             .maybe("email_subject", mail.subject, TEXT_CHARS_MAX)
             .maybe("email_message", mail.message, LONG_TEXT_CHARS_MAX)
@@ -163,7 +165,7 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`]; [`CallError::signal`] says what it means for the token.
-    pub async fn user(&self, token: &AccessToken) -> Result<User, CallError> {
+    pub async fn user(self, token: &AccessToken) -> Result<User, CallError> {
         self.perform(Call::new("/user", Lane::Probe, Parameters::default()).bearing(token), wire::user).await
     }
 
@@ -172,15 +174,15 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`]; an answer about another app counts as malformed.
-    pub async fn app(&self) -> Result<AppState, CallError> {
+    pub async fn app(self) -> Result<AppState, CallError> {
         self.app_and_date().await.0
     }
 
     /// The same, and the provider's own time in whole seconds, if there was an answer that had it: also a refusal has it.
-    pub async fn app_and_date(&self) -> (Result<AppState, CallError>, Option<Timestamp>) {
-        let client_id = self.client_id();
+    pub async fn app_and_date(self) -> (Result<AppState, CallError>, Option<Timestamp>) {
+        let client_id = self.client.client_id();
         let mut date = None;
-        let call = Call::new("/app", Lane::Probe, self.credentials());
+        let call = Call::new("/app", Lane::Probe, self.client.credentials());
         let app = self.perform(call, |answer| {
             date = answer.date;
             wire::app(answer, client_id)

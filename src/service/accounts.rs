@@ -8,9 +8,11 @@ mod listing;
 mod opening;
 mod provider;
 
+use super::budget::Patience;
 use super::error::{Error, Kind, Result};
 use super::{Call, Permitted, Services};
 use crate::domain::account::{Account, AccountKind, AccountState, Country, OpeningState, ProviderAccount};
+use crate::domain::budget::Lane;
 use crate::domain::id::{AccountId, MerchantId};
 use crate::domain::merchant::Merchant;
 use crate::domain::name::{Description, DisplayName, FieldError, ProviderAccountId, RequestId};
@@ -87,7 +89,8 @@ impl Services {
     /// whatever happened in between.
     ///
     /// # Errors
-    /// [`Kind::NameRefused`]; those of a token read; [`Kind::ProviderRefused`], [`Kind::ProviderUnavailable`]: nothing was made;
+    /// [`Kind::NameRefused`]; those of a token read; [`Kind::ProviderRefused`], [`Kind::ProviderUnavailable`],
+    /// [`Kind::ProviderBusy`]: nothing was made;
     /// [`Kind::AccountUnresolved`]: not known yet.
     pub async fn create_account(&self, call: &Call, wanted: &AccountOrder) -> Result<Account> {
         const KIND: EventKind = EventKind::AccountRequested;
@@ -117,7 +120,7 @@ impl Services {
             Some(id) => id,
             None => self.note_account(wanted, merchant, &request, act).await?,
         };
-        self.open_account(id, act).await
+        self.open_account(id, call.patience(Lane::Account), act).await
     }
 
     /// The account that this request asked for before, on record like the first time.
@@ -187,15 +190,15 @@ impl Services {
     pub async fn account(&self, call: &Call, key: &AccountKey, refresh: bool) -> Result<Account> {
         const KIND: EventKind = EventKind::AccountRead;
         let (account, act) = self.permit_account::<ReadAccount>(call, KIND, key).await?;
-        let merchant = account.merchant;
+        let (merchant, patience) = (account.merchant, call.patience(Lane::Account));
         if refresh && account.opening == OpeningState::Open {
-            return match self.refresh_account(&account, &act).await {
+            return match self.refresh_account(&account, patience, &act).await {
                 Ok(account) => Ok(account),
                 Err(failed) => Err(self.fail(&act, KIND, merchant, failed).await),
             };
         }
         let account = if refresh && account.opening.is_unsettled() {
-            match self.settled_account(account.id, &act).await {
+            match self.settled_account(account.id, patience, &act).await {
                 Ok(account) => account,
                 Err(unsettled) => return Err(self.fail(&act, KIND, merchant, unsettled).await),
             }
@@ -208,15 +211,16 @@ impl Services {
         Ok(account)
     }
 
-    async fn settled_account(&self, id: AccountId, act: &Act) -> Result<Account> {
-        self.settle_account(id, act).await?;
+    async fn settled_account(&self, id: AccountId, patience: Patience, act: &Act) -> Result<Account> {
+        self.settle_account(id, patience, act).await?;
         self.account_row(id).await
     }
 
     /// Asks the provider how an open account stands.
-    async fn refresh_account(&self, account: &Account, act: &Act) -> Result<Account> {
+    async fn refresh_account(&self, account: &Account, patience: Patience, act: &Act) -> Result<Account> {
+        let permit = self.budget.permit(patience).await?;
         let bearer = self.bearer_at(account).await?;
-        let asked = bearer.client(self, account).account(&bearer.token, provider_id(account)?).await;
+        let asked = bearer.call(self, permit, account).account(&bearer.token, provider_id(account)?).await;
         let said = match asked {
             Ok(said) => said,
             Err(failed) if is_gone(&failed) => deleted(account)?,
@@ -267,8 +271,10 @@ impl Services {
         if !account.is_open() {
             return Err(not_open(&account));
         }
+        let patience = call.patience(Lane::Account);
         let (services, wanted, act, id) = (self.clone(), wanted.clone(), act.clone(), account.id);
-        let changed = self.tasks.spawn(async move { services.modify_account(id, &wanted, &request, &act).await });
+        let changed =
+            self.tasks.spawn(async move { services.modify_account(id, &wanted, &request, patience, &act).await });
         changed.await.map_err(|_| Error::internal("changing an account ended badly"))?
     }
 
@@ -278,13 +284,15 @@ impl Services {
         id: AccountId,
         wanted: &AccountPatch,
         request: &Request,
+        patience: Patience,
         act: &Act,
     ) -> Result<Account> {
         let turn = self.accounts.of(id);
         let _turn = turn.lock().await;
+        let permit = self.budget.permit(patience).await?;
         let account = self.account_row(id).await?;
         let bearer = self.bearer_at(&account).await?;
-        let client = bearer.client(self, &account);
+        let sent = bearer.call(self, permit, &account);
         let changes = AccountChanges {
             name: wanted.name.as_deref(),
             description: wanted.description.as_ref().map(Description::as_str),
@@ -293,7 +301,7 @@ impl Services {
             changes.name.is_none_or(|name| name == said.name)
                 && changes.description.is_none_or(|description| description == said.description)
         };
-        let said = match client.modify_account(&bearer.token, provider_id(&account)?, &changes).await {
+        let said = match sent.modify_account(&bearer.token, provider_id(&account)?, &changes).await {
             Ok(said) => said,
             Err(failed) => {
                 self.heed(&failed, &bearer, act);
@@ -304,7 +312,8 @@ impl Services {
                     .with("account_id", id)
                     .retry_after(self.parts.timing.recovery_interval)
                     .because(failed.to_string());
-                match client.account(&bearer.token, provider_id(&account)?).await {
+                let Ok(permit) = self.budget.permit(patience).await else { return Err(unknown) };
+                match bearer.call(self, permit, &account).account(&bearer.token, provider_id(&account)?).await {
                     Ok(said) if shows(&said) => said,
                     Ok(_) | Err(_) => return Err(unknown),
                 }

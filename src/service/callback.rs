@@ -148,7 +148,7 @@ impl Services {
             (Some(attempt), _) => {
                 let redirect_uri = self.redirect_uri()?;
                 let by = Means::Code { code, redirect_uri };
-                self.spawn_mint(Mint { attempt, merchant, leave: invitation.leave, by, act });
+                self.spawn_mint(Mint { attempt, merchant, leave: invitation.leave, by, deadline: None, act });
                 Ok(())
             }
             (None, Ok(_)) => Err(Error::internal("an attempt that was just claimed is gone")),

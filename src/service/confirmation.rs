@@ -1,9 +1,11 @@
 //! Having the provider ask a registered merchant to confirm, which makes its temporary token permanent.
 
+use super::budget::Patience;
 use super::error::{Error, Kind, Result};
 use super::registration::refused_by_provider;
 use super::tokens::readable;
 use super::{Call, MerchantView, Permitted, Services};
+use crate::domain::budget::{Lane, Permit};
 use crate::domain::name::{FieldError, RequestId};
 use crate::domain::provider_call::About;
 use crate::domain::token::Version;
@@ -16,6 +18,9 @@ use crate::store::{Earlier, Head, MerchantKey, Observed, Request};
 const SHORT_TEXT_CHARS_MAX: usize = 255;
 /// Longest message: far below the provider's 65,535, and more than anybody reads.
 const MESSAGE_CHARS_MAX: usize = 8_192;
+
+/// The evidence of a token that was stored and not looked at since.
+const ISSUED: &str = "issued";
 
 /// What the mail says, where the provider's own words will not do. Empty: the provider's own.
 #[derive(Clone, Default)]
@@ -70,7 +75,8 @@ impl Services {
     /// Has the provider mail the person behind a temporary token. One mail for one request id, whatever happens in between.
     ///
     /// # Errors
-    /// [`Kind::NotConnected`] and its like when there is no token; [`Kind::ProviderRefused`], [`Kind::ProviderUnavailable`];
+    /// [`Kind::NotConnected`] and its like when there is no token; [`Kind::ProviderRefused`], [`Kind::ProviderUnavailable`],
+    /// [`Kind::ProviderBusy`];
     /// [`Kind::ProviderOutcomeUnknown`] when a mail may have gone out.
     pub async fn send_confirmation(
         &self,
@@ -89,13 +95,20 @@ impl Services {
         ];
         let request = self.request(call, request_id, "SendConfirmation", &content);
         let id = merchant.id;
-        match self.ask_to_confirm(&MerchantKey::Id(id), request, texts, &act).await {
+        match self.ask_to_confirm(&MerchantKey::Id(id), request, texts, call.patience(Lane::Merchant), &act).await {
             Ok(asked) => Ok((self.view_merchant(merchant).await?, asked)),
             Err(refused) => Err(self.fail(&act, KIND, Some(id), refused).await),
         }
     }
 
-    async fn ask_to_confirm(&self, key: &MerchantKey, request: Request, texts: &MailTexts, act: &Act) -> Result<Asked> {
+    async fn ask_to_confirm(
+        &self,
+        key: &MerchantKey,
+        request: Request,
+        texts: &MailTexts,
+        patience: Patience,
+        act: &Act,
+    ) -> Result<Asked> {
         texts.check()?;
         let Some(head) = self.parts.store.head_of_merchant(key).await? else {
             let MerchantKey::Id(id) = key else { return Err(Error::internal("a merchant without its id")) };
@@ -123,19 +136,25 @@ impl Services {
         }
         let (services, texts, act) = (self.clone(), texts.clone(), act.clone());
         let work = self.tasks.spawn(async move {
+            if head.version.evidence == ISSUED {
+                // Nobody has looked at its user yet, and only one who was pending before the mail can be seen to confirm.
+                let probed = services.probe(head.connection.id, patience, &act).await?;
+                readable(&probed.version, None, services.now())?;
+            }
+            let permit = services.budget.permit(patience).await?;
             // Noted before it is sent: whoever repeats the request does not send a second mail.
             services.parts.store.note_intent(&request, head.connection.id.as_bytes(), event).await?;
-            services.mail(head, &request, &texts, &act).await
+            services.mail(head, permit, &request, &texts, &act).await
         });
         work.await.map_err(|ended| Error::internal(format!("asking for confirmation ended badly: {ended}")))?
     }
 
-    async fn mail(&self, head: Head, request: &Request, texts: &MailTexts, act: &Act) -> Result<Asked> {
+    async fn mail(&self, head: Head, permit: Permit, request: &Request, texts: &MailTexts, act: &Act) -> Result<Asked> {
         let token = self.unseal(&head.version, &head.connection.subject, &head.sealed)?;
         let about =
             About { merchant: Some(head.merchant.id), connection: Some(head.connection.id), ..About::default() };
         let asked_at = self.now();
-        match self.parts.provider.about(about).send_confirmation(&token, &texts.mail()).await {
+        match self.parts.provider.by(permit, about).send_confirmation(&token, &texts.mail()).await {
             Ok(user) => {
                 let observed = Observed {
                     liveness: crate::domain::token::Liveness::Live,
@@ -161,7 +180,7 @@ impl Services {
 
     async fn not_mailed(&self, head: &Version, request: &Request, failed: CallError, act: &Act) -> Result<Error> {
         if matches!(failed.signal(CallKind::OtherWithToken), Signal::Dead | Signal::Suspect) {
-            self.probe(head.connection, act).await?;
+            self.probe(head.connection, Patience::until(Lane::Merchant, None), act).await?;
         }
         let verdict = mint_verdict(&failed);
         let nothing_left = match verdict {

@@ -83,6 +83,8 @@ kinds! {
     ProviderUnavailable = "PROVIDER_UNAVAILABLE", "the provider cannot be reached right now; nothing was changed";
     /// The provider may have acted.
     ProviderOutcomeUnknown = "PROVIDER_OUTCOME_UNKNOWN", "whether the provider did it is not known; look before asking again";
+    /// No slot in the budget.
+    ProviderBusy = "PROVIDER_BUSY", "the calls that we may make to the provider are spoken for; come back later";
     /// A lost race.
     Conflict = "CONFLICT", "somebody else changed this at the same time; read again";
     /// Too much at once.

@@ -1,6 +1,7 @@
 //! Loads what the guard decides on, and probes when it says so.
 
 use super::Services;
+use super::budget::Patience;
 use super::error::{Error, Kind, Result};
 use crate::domain::id::{AttemptId, ConnectionId, MerchantId};
 use crate::domain::merchant::LinkState;
@@ -17,19 +18,19 @@ pub(super) enum Verdict {
 }
 
 impl Services {
-    /// Asks the guard about every connection whose token could be this merchant's.
+    /// Asks the guard about every connection whose token could be this merchant's. Without `looking` it probes none.
     pub(super) async fn guard(
         &self,
         merchant: MerchantId,
         wish: Wish,
         leave: Option<Leave>,
         own: Option<AttemptId>,
-        may_probe: bool,
+        looking: Option<Patience>,
         act: &Act,
     ) -> Result<Verdict> {
         let store = &self.parts.store;
-        if may_probe {
-            self.judge_candidates_of(merchant, act).await?;
+        if let Some(patience) = looking {
+            self.judge_candidates_of(merchant, patience, act).await?;
         }
         let seen = store.seen_heads(merchant).await?;
         let other_attempt_open = store.open_attempt_of(merchant).await?.is_some_and(|open| Some(open.id) != own);
@@ -39,10 +40,10 @@ impl Services {
         for connection in self.own_connections(merchant).await? {
             let Some(head) = store.head(connection).await? else { continue };
             let waits = seen.iter().any(|seen| seen.connection == connection && seen.candidates > 0);
-            if may_probe && waits {
+            if looking.is_some() && waits {
                 return Ok(Verdict::Refused(Refusal::LivenessUnknown, Some(Box::new(head))));
             }
-            if let Some(refusal) = self.ask(&head, wish, leave, may_probe, act).await? {
+            if let Some(refusal) = self.ask(&head, wish, leave, looking, act).await? {
                 return Ok(Verdict::Refused(refusal.0, Some(Box::new(refusal.1))));
             }
         }
@@ -50,10 +51,10 @@ impl Services {
     }
 
     /// A token that waits beside a head may be the one that lives: a mint decided on the head alone could revoke it.
-    async fn judge_candidates_of(&self, merchant: MerchantId, act: &Act) -> Result<()> {
+    async fn judge_candidates_of(&self, merchant: MerchantId, patience: Patience, act: &Act) -> Result<()> {
         for seen in self.parts.store.seen_heads(merchant).await? {
             if seen.candidates > 0 {
-                self.judge_candidate(seen.connection, act).await?;
+                self.judge_candidate(seen.connection, patience, act).await?;
             }
         }
         Ok(())
@@ -82,7 +83,7 @@ impl Services {
         head: &Version,
         wish: Wish,
         leave: Option<Leave>,
-        may_probe: bool,
+        looking: Option<Patience>,
         act: &Act,
     ) -> Result<Option<(Refusal, Version)>> {
         let mut head = head.clone();
@@ -105,9 +106,9 @@ impl Services {
             match decide(&self.parts.capabilities, &facts, wish, self.parts.timing.evidence_fresh, now) {
                 Decision::Go => return Ok(None),
                 Decision::Refuse(refusal) => return Ok(Some((refusal, head))),
-                Decision::Probe if !may_probe => return Ok(None),
                 Decision::Probe => {
-                    let probed = self.probe(head.connection, act).await?;
+                    let Some(patience) = looking else { return Ok(None) };
+                    let probed = self.probe(head.connection, patience, act).await?;
                     finding = Some(probed.finding);
                     permanent = self.may_be_permanent(&probed).await?;
                     head = probed.version;

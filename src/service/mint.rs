@@ -6,15 +6,18 @@ mod keeping;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{error, warn};
 use url::Url;
 
 use super::Services;
+use super::budget::Patience;
 use super::error::{Error, Kind, Result};
 use super::guard::Verdict;
 use super::registration::Registrant;
 use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::{AttemptKind, AttemptState};
+use crate::domain::budget::{Lane, Permit};
 use crate::domain::id::{AttemptId, MerchantId};
 use crate::domain::notice::NoticeAbout;
 use crate::domain::provider_call::About;
@@ -29,8 +32,13 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// …and the longest.
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
-/// The reason of attempts that were given up, unsent, because the process is about to end.
-const DRAINING: &str = "draining";
+/// What the guard saw is good for this long while a mint waits for its turn; after that it is asked again.
+const SEEN_MAX: Duration = Duration::from_secs(5);
+
+/// The reason of attempts that were given up, unsent, because the process is about to end…
+pub(super) const DRAINING: &str = "draining";
+/// …and because there was no leave to call the provider in time.
+pub(super) const NO_BUDGET: &str = "no_budget";
 
 /// A mint in the hands of the only process that may send it.
 pub(super) struct Mint {
@@ -38,6 +46,8 @@ pub(super) struct Mint {
     pub(super) merchant: MerchantId,
     pub(super) leave: Option<Leave>,
     pub(super) by: Means,
+    /// Until when its caller waits. A code is waited for as long as it lives.
+    pub(super) deadline: Option<Instant>,
     pub(super) act: Act,
 }
 
@@ -67,6 +77,8 @@ pub(super) enum Ending {
     Refused(Refusal),
     /// What the guard looked at has changed since; nothing was sent.
     Overtaken,
+    /// There was no leave to call the provider in time; nothing was sent.
+    Busy(Error),
     /// Nothing was sent, for another reason.
     NotSent,
     /// The provider said no.
@@ -134,13 +146,10 @@ impl Services {
     }
 
     async fn mint(&self, mint: Mint) -> Result<Ending> {
-        let seen = match self.gate(&mint).await? {
-            Gate::Open(seen) => seen,
+        let (seen, permit) = match self.admit(&mint).await? {
+            Gate::Open(open) => open,
             Gate::Shut(ending) => return Ok(ending),
         };
-        if self.tasks.is_closed() {
-            return self.give_up(&mint).await;
-        }
         let notices = self.notice_url(NoticeAbout::User(mint.attempt.id))?;
         if !self.parts.store.arm(&mint.attempt, &seen, mint.leave, &mint.act).await? {
             let why = "changed_since_the_gate";
@@ -150,33 +159,68 @@ impl Services {
         let armed = Attempt { state: AttemptState::Armed, armed_at: Some(self.now()), ..mint.attempt };
         let mint = Mint { attempt: armed, ..mint };
         // The point of no return. It goes out once; whatever comes of it is an answer or a doubt, never a reason to resend.
-        match self.send(&mint, &notices).await {
+        match self.send(&mint, permit, &notices).await {
             Ok(issued) => self.keep(mint, issued).await.map(|()| Ending::Stored),
             Err(failed) => self.settle_failure(&mint, failed).await,
         }
     }
 
-    async fn send(&self, mint: &Mint, notices: &Url) -> std::result::Result<IssuedToken, CallError> {
-        let about = About { attempt: Some(mint.attempt.id), merchant: Some(mint.merchant), connection: None };
-        let provider = self.parts.provider.about(about);
-        match &mint.by {
-            Means::Code { code, redirect_uri } => provider.exchange_code(code, redirect_uri, Some(notices)).await,
-            Means::Registrant(registrant) => provider.register(&registrant.registration(notices)).await,
+    /// Waits for the guard's word, and then for leave to send. Where that took long, what the guard saw is looked at once more, and the
+    /// second leave comes ahead of others: it has been waited for.
+    async fn admit(&self, mint: &Mint) -> Result<Gate<(Vec<SeenHead>, Permit)>> {
+        let mut patience = self.patience_of(mint);
+        let mut is_first = true;
+        loop {
+            let seen = match self.gate(mint, patience).await? {
+                Gate::Open(seen) => seen,
+                Gate::Shut(ending) => return Ok(Gate::Shut(ending)),
+            };
+            let asked = Instant::now();
+            let permit = match self.budget.permit_unless_draining(patience).await {
+                Some(Ok(permit)) if !self.tasks.is_closed() => permit,
+                Some(Err(refused)) => return self.end_busy(mint, refused).await.map(Gate::Shut),
+                Some(Ok(_)) | None => return self.give_up(mint).await.map(Gate::Shut),
+            };
+            if !is_first || seen.is_empty() || asked.elapsed() <= SEEN_MAX {
+                return Ok(Gate::Open((seen, permit)));
+            }
+            (is_first, patience.lane) = (false, Lane::Exchange);
         }
     }
 
-    /// Waits for the guard's word. Where a code came of a consent, unknown liveness is asked again until the code has only a fifth of
-    /// its life left; a registration can be asked for again by its caller.
-    async fn gate(&self, mint: &Mint) -> Result<Gate> {
-        let patience = match mint.by {
+    /// How long a mint waits for leave to call the provider.
+    fn patience_of(&self, mint: &Mint) -> Patience {
+        match mint.by {
+            Means::Code { .. } => Patience::lasting(Lane::Exchange, self.gives_up_at(mint).since(self.now())),
+            Means::Registrant(_) => Patience::until(Lane::Merchant, mint.deadline),
+        }
+    }
+
+    /// Until when unknown liveness is asked again. Where a code came of a consent, until it has only a fifth of its life left; a
+    /// registration can be asked for again by its caller.
+    fn gives_up_at(&self, mint: &Mint) -> Timestamp {
+        mint.attempt.received_at.plus(match mint.by {
             Means::Code { .. } => self.parts.timing.code_life.mul_f32(0.8),
             Means::Registrant(_) => Duration::ZERO,
-        };
-        let give_up_at = mint.attempt.received_at.plus(patience);
+        })
+    }
+
+    async fn send(&self, mint: &Mint, permit: Permit, notices: &Url) -> std::result::Result<IssuedToken, CallError> {
+        let about = About { attempt: Some(mint.attempt.id), merchant: Some(mint.merchant), connection: None };
+        let call = self.parts.provider.by(permit, about);
+        match &mint.by {
+            Means::Code { code, redirect_uri } => call.exchange_code(code, redirect_uri, Some(notices)).await,
+            Means::Registrant(registrant) => call.register(&registrant.registration(notices)).await,
+        }
+    }
+
+    /// Waits for the guard's word.
+    async fn gate(&self, mint: &Mint, patience: Patience) -> Result<Gate<Vec<SeenHead>>> {
+        let give_up_at = self.gives_up_at(mint);
         let mut wait = RETRY_FIRST;
         loop {
             let own = Some(mint.attempt.id);
-            let verdict = self.guard(mint.merchant, mint.by.wish(), mint.leave, own, true, &mint.act).await;
+            let verdict = self.guard(mint.merchant, mint.by.wish(), mint.leave, own, Some(patience), &mint.act).await;
             let (why, refusal, outcome) = match verdict {
                 Ok(Verdict::Go(seen)) => return Ok(Gate::Open(seen)),
                 Ok(Verdict::Refused(Refusal::StillLive, _)) => {
@@ -184,6 +228,9 @@ impl Services {
                 }
                 Ok(Verdict::Refused(Refusal::AttemptUnresolved, _)) => {
                     ("attempt_unresolved", Refusal::AttemptUnresolved, FlowOutcome::Busy)
+                }
+                Err(refused) if refused.kind() == Kind::ProviderBusy => {
+                    return self.end_busy(mint, refused).await.map(Gate::Shut);
                 }
                 unknown => {
                     if let Err(unreadable) = unknown {
@@ -208,6 +255,13 @@ impl Services {
     async fn give_up(&self, mint: &Mint) -> Result<Ending> {
         self.settle(mint, AttemptState::NotSent, DRAINING, None, Some(FlowOutcome::NotSent)).await?;
         Ok(Ending::NotSent)
+    }
+
+    /// There was no leave to call the provider in time, and nothing was sent.
+    async fn end_busy(&self, mint: &Mint, refused: Error) -> Result<Ending> {
+        warn!(attempt.id = %mint.attempt.id, "mint given up, unsent: {refused}");
+        self.settle(mint, AttemptState::NotSent, NO_BUDGET, None, Some(FlowOutcome::NotSent)).await?;
+        Ok(Ending::Busy(refused))
     }
 
     async fn settle_failure(&self, mint: &Mint, failed: CallError) -> Result<Ending> {
@@ -243,7 +297,7 @@ impl Services {
     async fn look_at_heads_of(&self, mint: &Mint) -> Result<()> {
         for seen in self.parts.store.seen_heads(mint.merchant).await? {
             if seen.head_version > 0 {
-                self.probe(seen.connection, &mint.act).await?;
+                self.probe(seen.connection, Patience::sweep(), &mint.act).await?;
             }
         }
         Ok(())
@@ -280,9 +334,9 @@ impl Services {
 }
 
 /// What came of waiting for the guard.
-enum Gate {
-    /// Go, as long as these heads are still the merchant's.
-    Open(Vec<SeenHead>),
+enum Gate<T> {
+    /// Go, with what it takes: the heads, which must still be the merchant's, and then the leave to send.
+    Open(T),
     /// It is over.
     Shut(Ending),
 }

@@ -1,15 +1,19 @@
 //! The first half of a journey: invitation → button → the provider's authorize page. [`super::callback`] has the rest.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 use url::Url;
 
+use super::budget::Patience;
 use super::error::{Error, Kind, Result};
 use super::guard::Verdict;
 use super::newcomers::Named;
 use super::{Call, Services};
 use crate::domain::ambient::{Timestamp, random};
+use crate::domain::budget::Lane;
 use crate::domain::id::{CallId, FlowId, InvitationId, MerchantId};
 use crate::domain::merchant::LinkState;
 use crate::domain::name::{DisplayName, Email, ExternalId, Label, RequestId, URI_BYTES_MAX};
@@ -22,6 +26,8 @@ use crate::vault::{BlindIndex, Capability};
 
 /// Bytes of a state, and of a browser binding.
 const NONCE_BYTES: usize = 32;
+/// Longest wait for leave to call the provider while a person looks at a page that loads.
+const BROWSER_WAIT: Duration = Duration::from_secs(10);
 
 /// What StartAuthorization is asked.
 #[derive(Clone, Debug)]
@@ -133,7 +139,10 @@ impl Services {
         }
         let leave = match merchant_is_new {
             true => None,
-            false => self.leave_to_authorize(merchant.id, wanted.upgrade_temporary, &act).await?,
+            false => {
+                self.leave_to_authorize(merchant.id, wanted.upgrade_temporary, call.patience(Lane::Merchant), &act)
+                    .await?
+            }
         };
         let (clock, entropy, now) = (&*self.parts.clock, &*self.parts.entropy, self.now());
         let invitation = Invitation {
@@ -163,19 +172,25 @@ impl Services {
 
     /// Asks the guard whether a known merchant may authorize, and what it may cost: nothing, or, where the caller wants that, its own
     /// temporary token.
-    async fn leave_to_authorize(&self, merchant: MerchantId, upgrade: bool, act: &Act) -> Result<Option<Leave>> {
-        let leave = if upgrade { self.leave_to_upgrade(merchant, act).await? } else { None };
-        match self.guard(merchant, Wish::Authorize, leave, None, true, act).await? {
+    async fn leave_to_authorize(
+        &self,
+        merchant: MerchantId,
+        upgrade: bool,
+        patience: Patience,
+        act: &Act,
+    ) -> Result<Option<Leave>> {
+        let leave = if upgrade { self.leave_to_upgrade(merchant, patience, act).await? } else { None };
+        match self.guard(merchant, Wish::Authorize, leave, None, Some(patience), act).await? {
             Verdict::Go(_) => Ok(leave),
             Verdict::Refused(refusal, head) => Err(self.refusal(merchant, refusal, head.as_deref()).await?),
         }
     }
 
     /// Leave to revoke the merchant's own temporary token, if a probe shows that it is one still.
-    async fn leave_to_upgrade(&self, merchant: MerchantId, act: &Act) -> Result<Option<Leave>> {
+    async fn leave_to_upgrade(&self, merchant: MerchantId, patience: Patience, act: &Act) -> Result<Option<Leave>> {
         let links = self.parts.store.links(merchant).await?;
         let Some(active) = links.into_iter().find(|link| link.state == LinkState::Active) else { return Ok(None) };
-        let probed = self.probe(active.connection, act).await?;
+        let probed = self.probe(active.connection, patience, act).await?;
         let head = &probed.version;
         Ok((!self.may_be_permanent(&probed).await?).then_some(Leave {
             kind: LeaveKind::UpgradeTemporary,
@@ -189,7 +204,8 @@ impl Services {
     async fn leave_when_pressed(&self, leave: Option<Leave>, act: &Act) -> Result<Option<Leave>> {
         match leave {
             Some(Leave { kind: LeaveKind::UpgradeTemporary, connection, .. }) => {
-                let probed = self.probe(connection, act).await?;
+                let patience = Patience::lasting(Lane::Merchant, BROWSER_WAIT);
+                let probed = self.probe(connection, patience, act).await?;
                 Ok(if self.may_be_permanent(&probed).await? { None } else { leave })
             }
             leave => Ok(leave),
@@ -267,7 +283,7 @@ impl Services {
         let act = Act::browser(call);
         // No probe by the guard: whoever holds the link could make us call the provider. The gate probes.
         let leave = self.leave_when_pressed(invitation.leave, &act).await?;
-        match self.guard(invitation.merchant, Wish::Authorize, leave, None, false, &act).await? {
+        match self.guard(invitation.merchant, Wish::Authorize, leave, None, None, &act).await? {
             Verdict::Go(_) => {}
             Verdict::Refused(Refusal::AttemptUnresolved, _) => return Ok(Some(Pressed::Busy)),
             Verdict::Refused(..) => return Ok(Some(Pressed::AlreadyConnected)),

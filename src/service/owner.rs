@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::Services;
+use super::budget::Patience;
 use super::error::{Error, Kind, Result};
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::{AttemptId, ConnectionId};
@@ -55,7 +56,7 @@ impl Services {
     pub async fn keep_looking_at_owner(&self, connection: ConnectionId) {
         loop {
             self.parts.clock.sleep(LOOK_EVERY).await;
-            if let Err(failed) = self.probe(connection, &Act::system()).await {
+            if let Err(failed) = self.probe(connection, Patience::sweep(), &Act::system()).await {
                 warn!("app owner's token not looked at: {failed}");
             }
         }
@@ -67,7 +68,7 @@ impl Services {
         let connection = match self.parts.store.version_with(&fingerprint).await? {
             Some(known) => {
                 // It may have been revoked since.
-                self.probe(known.connection, &act).await?;
+                self.probe(known.connection, Patience::sweep(), &act).await?;
                 known.connection
             }
             None => self.import_token(&owner.token, &act).await?,
@@ -80,7 +81,14 @@ impl Services {
 
     /// Stores a token that the provider accepts as a version of its user's connection. Nothing is minted and nothing revoked.
     async fn import_token(&self, token: &AccessToken, act: &Act) -> Result<ConnectionId> {
-        let user = self.parts.provider.user(token).await.map_err(|failed| not_imported(&failed))?;
+        let permit = self.budget.permit(Patience::sweep()).await?;
+        let user = self
+            .parts
+            .provider
+            .by(permit, About::default())
+            .user(token)
+            .await
+            .map_err(|failed| not_imported(&failed))?;
         let known = self.parts.store.connection_of(self.parts.app.id, &user.subject).await?;
         if known.is_some_and(|known| known.role != Role::AppOwner) {
             // Its readers have the token that the merchant consented to.
@@ -128,7 +136,8 @@ impl Services {
             return Ok(());
         }
         let about = About { connection: Some(connection), ..About::default() };
-        let said = self.parts.provider.about(about).account(token, account.as_str()).await;
+        let permit = self.budget.permit(Patience::sweep()).await?;
+        let said = self.parts.provider.by(permit, about).account(token, account.as_str()).await;
         let said = said.map_err(|failed| not_imported(&failed))?;
         Ok(self.parts.store.adopt_account(self.parts.app.id, connection, &said, act).await?)
     }

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Services;
+use super::budget::{Budget, Patience};
 use super::error::{Error, Kind, Result};
 use crate::domain::ambient::Timestamp;
+use crate::domain::budget::{Lane, Permit};
 use crate::domain::id::{ConnectionId, TokenVersion};
 use crate::domain::merchant::{Connection, Role};
 use crate::domain::name::Subject;
@@ -25,8 +28,48 @@ pub struct Probes {
     flights: Mutex<HashMap<ConnectionId, Weak<Flight>>>,
 }
 
-/// What the last probe of a connection found; held while one is under way.
-type Flight = tokio::sync::Mutex<Option<Found>>;
+struct Flight {
+    /// What the last probe of a connection found; held while one is under way.
+    last: tokio::sync::Mutex<Option<Found>>,
+    /// The lane of the most urgent one who waits for it: a sweep that somebody needs waits no longer than they would.
+    lane: watch::Sender<Lane>,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self { last: tokio::sync::Mutex::default(), lane: watch::Sender::new(Lane::Sweep) }
+    }
+}
+
+impl Flight {
+    fn urge(&self, lane: Lane) {
+        self.lane.send_if_modified(|now| {
+            let is_more_urgent = lane < *now;
+            *now = lane.min(*now);
+            is_more_urgent
+        });
+    }
+}
+
+/// By which leave a probe makes its calls.
+struct Asking<'a> {
+    budget: &'a Budget,
+    flight: &'a Flight,
+    patience: Patience,
+}
+
+impl Asking<'_> {
+    async fn permit(&self) -> Result<Permit> {
+        let mut urged = self.flight.lane.subscribe();
+        loop {
+            let lane = (*urged.borrow_and_update()).min(self.patience.lane);
+            tokio::select! {
+                permit = self.budget.permit(Patience { lane, ..self.patience }) => return permit,
+                Ok(()) = urged.changed() => {}
+            }
+        }
+    }
+}
 
 /// What a probe found of which version, and when the provider was asked for it last.
 #[derive(Clone, Copy)]
@@ -83,16 +126,20 @@ enum Word {
 impl Services {
     /// Probes the head of a connection and notes what came of it. In a task of its own: an impatient caller shortens its own wait,
     /// not the evidence.
-    pub(super) async fn probe(&self, connection: ConnectionId, act: &Act) -> Result<Probed> {
+    ///
+    /// # Errors
+    /// [`Kind::ProviderBusy`] when there is no leave to ask in time: nothing is noted then.
+    pub(super) async fn probe(&self, connection: ConnectionId, patience: Patience, act: &Act) -> Result<Probed> {
         let (services, act) = (self.clone(), act.clone());
-        let probed = self.tasks.spawn(async move { services.probe_head(connection, &act).await });
+        let probed = self.tasks.spawn(async move { services.probe_head(connection, patience, &act).await });
         probed.await.map_err(|_| Error::internal("a probe ended badly"))?
     }
 
-    async fn probe_head(&self, connection: ConnectionId, act: &Act) -> Result<Probed> {
+    async fn probe_head(&self, connection: ConnectionId, patience: Patience, act: &Act) -> Result<Probed> {
         let asked_at = self.now();
         let flight = self.probes.flight(connection);
-        let mut last = flight.lock().await;
+        flight.urge(patience.lane);
+        let mut last = flight.last.lock().await;
         let head = self.parts.store.head(connection).await?;
         let head = head.ok_or_else(|| Error::internal("a connection without a head was probed"))?;
         // Somebody may have asked while we waited: good for the same version, if their question is younger than ours; death is final.
@@ -103,7 +150,8 @@ impl Services {
         }
         let subject = self.known(connection).await?.subject;
         let token = self.open_token(&head, &subject).await?;
-        let Observation { asked_at, finding, liveness, user } = self.find(&head, &subject, &token).await?;
+        let asking = Asking { budget: &self.budget, flight: &flight, patience };
+        let Observation { asked_at, finding, liveness, user } = self.find(&head, &subject, &token, &asking).await?;
         let version = match liveness {
             Some(liveness) => {
                 info!(connection.id = %connection, version = %head.number, "probe found {}", liveness.as_str());
@@ -119,12 +167,18 @@ impl Services {
 
     /// Dead is what the provider declares twice, some seconds apart, while it answers another call sensibly in between. Past the end
     /// that the provider itself set, that it does not know the token any more is as good a declaration.
-    async fn find(&self, head: &Version, subject: &Subject, token: &AccessToken) -> Result<Observation> {
+    async fn find(
+        &self,
+        head: &Version,
+        subject: &Subject,
+        token: &AccessToken,
+        asking: &Asking<'_>,
+    ) -> Result<Observation> {
         let connection = head.connection;
-        let mut asked_at = self.now();
+        let (asked_at, word) = self.word(connection, subject, token, asking).await?;
         let is_past_its_end = !head.permanent && head.expires_at.is_some_and(|end| end.plus(END_MARGIN) < asked_at);
         let seen = |asked_at, finding, liveness| Observation { asked_at, finding, liveness, user: None };
-        match self.word(connection, subject, token).await {
+        match word {
             Word::Alive(user) => {
                 return Ok(Observation { user: Some(user), ..seen(asked_at, Finding::Alive, Some(Liveness::Live)) });
             }
@@ -138,12 +192,12 @@ impl Services {
             Word::Dead | Word::Doubtful => {}
         }
         self.parts.clock.sleep(self.parts.timing.death_confirmation).await;
-        if !self.control(connection).await? {
+        if !self.control(connection, asking).await? {
             warn!(connection.id = %connection, "token said to be dead, but the control call failed too");
             return Ok(seen(asked_at, Finding::Unknown, Some(Liveness::Suspect)));
         }
-        asked_at = self.now();
-        Ok(match self.word(connection, subject, token).await {
+        let (asked_at, word) = self.word(connection, subject, token, asking).await?;
+        Ok(match word {
             Word::Dead => seen(asked_at, Finding::Dead, Some(Liveness::Dead)),
             Word::Doubtful if is_past_its_end => seen(asked_at, Finding::Dead, Some(Liveness::Dead)),
             Word::Alive(user) => {
@@ -153,9 +207,18 @@ impl Services {
         })
     }
 
-    async fn word(&self, connection: ConnectionId, subject: &Subject, token: &AccessToken) -> Word {
+    /// Asks once; with the time at which the question left.
+    async fn word(
+        &self,
+        connection: ConnectionId,
+        subject: &Subject,
+        token: &AccessToken,
+        asking: &Asking<'_>,
+    ) -> Result<(Timestamp, Word)> {
         let about = About { connection: Some(connection), ..About::default() };
-        match self.parts.provider.about(about).user(token).await {
+        let call = self.parts.provider.by(asking.permit().await?, about);
+        let asked_at = self.now();
+        let word = match call.user(token).await {
             Ok(user) if user.subject == *subject => Word::Alive(user),
             Ok(_) => {
                 warn!(subject = %subject, "the provider names another user for this token");
@@ -167,26 +230,31 @@ impl Services {
                 Signal::Suspect => Word::Doubtful,
                 Signal::Throttled | Signal::Transient | Signal::NotAboutToken => Word::Silence,
             },
-        }
+        };
+        Ok((asked_at, word))
     }
 
     /// Whether the provider answers sensibly right now: another connection's token that was live lately is accepted. Where there are
     /// too few others to tell an outage from their own deaths, a second kind of call will do; not where the app owner's token stands in
     /// for them, whose word is better.
-    async fn control(&self, connection: ConnectionId) -> Result<bool> {
+    async fn control(&self, connection: ConnectionId, asking: &Asking<'_>) -> Result<bool> {
         let others = self.parts.store.live_connections_other_than(connection, CONTROLS_MAX).await?;
         let mut owner_spoke = false;
         for other in &others {
             let Some(head) = self.parts.store.head(*other).await? else { continue };
             let known = self.known(*other).await?;
             let token = self.open_token(&head, &known.subject).await?;
-            if matches!(self.word(*other, &known.subject, &token).await, Word::Alive(_)) {
+            if matches!(self.word(*other, &known.subject, &token, asking).await?, (_, Word::Alive(_))) {
                 return Ok(true);
             }
             owner_spoke |= self.parts.settings.has_app_owner && known.role == Role::AppOwner;
         }
         let too_few = u32::try_from(others.len()).is_ok_and(|others| others < CONTROLS_MAX);
-        Ok(too_few && !owner_spoke && self.parts.provider.app().await.is_ok_and(|app| app.state == "active"))
+        if !too_few || owner_spoke {
+            return Ok(false);
+        }
+        let call = self.parts.provider.by(asking.permit().await?, About::default());
+        Ok(call.app().await.is_ok_and(|app| app.state == "active"))
     }
 
     /// Whether the token may be permanent, for all that can be told: it is known to be, or a mail went out in which its user could have

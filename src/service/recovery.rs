@@ -5,7 +5,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Services;
-use super::error::Result;
+use super::budget::Patience;
+use super::error::{Kind, Result};
 use crate::domain::attempt::{AttemptKind, AttemptState};
 use crate::domain::id::MerchantId;
 use crate::domain::token::{END_MARGIN, Finding};
@@ -95,8 +96,11 @@ impl Services {
             let Some(last) = page.last() else { break };
             after = Some(*last);
             for connection in page {
-                if let Err(failed) = self.judge_candidate(connection, &act).await {
-                    warn!(connection.id = %connection, "candidate not judged yet: {failed}");
+                match self.judge_candidate(connection, Patience::sweep(), &act).await {
+                    Ok(()) => {}
+                    // The budget goes to others: the next round looks again.
+                    Err(failed) if failed.kind() == Kind::ProviderBusy => return Ok(()),
+                    Err(failed) => warn!(connection.id = %connection, "candidate not judged yet: {failed}"),
                 }
             }
         }
@@ -109,9 +113,10 @@ impl Services {
         };
         let mut silent = 0;
         for connection in self.parts.store.temporary_heads(&due, HEADS_AT_ONCE_MAX).await? {
-            match self.probe(connection, &act).await {
+            match self.probe(connection, Patience::sweep(), &act).await {
                 Ok(probed) if probed.finding == Finding::Unknown => silent += 1,
                 Ok(_) => {}
+                Err(failed) if failed.kind() == Kind::ProviderBusy => break,
                 Err(failed) => warn!(connection.id = %connection, "temporary head not looked at yet: {failed}"),
             }
             if silent == SILENT_MAX {
@@ -162,7 +167,7 @@ impl Services {
             if seen.head_version == 0 {
                 continue;
             }
-            let finding = self.probe(seen.connection, act).await?.finding;
+            let finding = self.probe(seen.connection, Patience::sweep(), act).await?.finding;
             if !own.contains(&seen.connection) {
                 continue;
             }

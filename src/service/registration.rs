@@ -7,11 +7,12 @@ use url::Url;
 
 use super::error::{Error, Kind, Result};
 use super::guard::Verdict;
-use super::mint::{Ending, Means, Mint};
+use super::mint::{DRAINING, Ending, Means, Mint, NO_BUDGET};
 use super::newcomers::Named;
 use super::{Call, MerchantView, Services};
 use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::AttemptState;
+use crate::domain::budget::Lane;
 use crate::domain::id::{AttemptId, MerchantId};
 use crate::domain::merchant::{Connection, LinkState, Merchant};
 use crate::domain::name::{CallerId, DisplayName, Email, ExternalId, Label, RequestId};
@@ -94,6 +95,7 @@ impl Services {
     /// # Errors
     /// [`Kind::ConnectionExists`] for an e-mail address that a connection has; [`Kind::TokenStillLive`],
     /// [`Kind::LivenessUnknown`], [`Kind::AttemptUnresolved`] by the guard, the last also when the outcome is not known yet;
+    /// [`Kind::ProviderBusy`]: nothing was sent, and the same request may be tried again;
     /// [`Kind::ProviderRefused`], [`Kind::ProviderUnavailable`]; [`Kind::ProviderOutcomeUnknown`] for the repetition of a request
     /// whose outcome could not be found out.
     pub async fn register_merchant(&self, call: &Call, wanted: &RegistrationRequest) -> Result<MerchantView> {
@@ -113,16 +115,22 @@ impl Services {
         let registrant = Registrant { redirect_uri, ..wanted.registrant.clone() };
         let request = self.registration_request(call, wanted);
         match self.parts.store.earlier(&request).await? {
+            Earlier::Same(id) if self.may_try_again(AttemptId::from_bytes(id), &named).await? => {
+                let event = named.act.event(EventKind::RegistrationRequested, self.now()).merchant(named.merchant.id);
+                self.parts.store.forget_request(&request, event.reason("tried_again")).await?;
+            }
             Earlier::Same(id) => return self.registered_before(AttemptId::from_bytes(id), named).await,
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),
             Earlier::None => {}
         }
+        let patience = call.patience(Lane::Merchant);
+        self.budget.expect_room(patience)?;
         let email_index = self.email_index(&registrant.email);
         if let Some(known) = self.parts.store.connection_by_email(self.parts.app.id, &email_index).await? {
             return Err(self.connection_exists(&known, named.merchant.id, &call.caller).await?);
         }
         if !named.is_new {
-            match self.guard(named.merchant.id, Wish::Register, None, None, true, &named.act).await? {
+            match self.guard(named.merchant.id, Wish::Register, None, None, Some(patience), &named.act).await? {
                 Verdict::Go(_) => {}
                 Verdict::Refused(refusal, head) => {
                     return Err(self.refusal(named.merchant.id, refusal, head.as_deref()).await?);
@@ -138,15 +146,16 @@ impl Services {
             email_index,
             request,
         };
-        let (services, caller, act) = (self.clone(), call.caller.clone(), named.act.clone());
+        let (services, call, act) = (self.clone(), call.clone(), named.act.clone());
         let attempt = order.attempt;
         // In a task: a caller that hangs up between claim and mint would leave an attempt that nobody carries out (M7).
-        let work = self.tasks.spawn(async move { services.claim_and_register(order, registrant, caller, act).await });
+        let work = self.tasks.spawn(async move { services.claim_and_register(order, registrant, &call, act).await });
         let ended = work.await.map_err(|ended| Error::internal(format!("registering ended badly: {ended}")))??;
         match ended {
             Some(Ending::Stored) => Ok(named.merchant),
             Some(Ending::Refused(refusal)) => Err(self.refusal(named.merchant.id, refusal, None).await?),
             Some(Ending::Rejected(refusal)) => Err(refused_by_provider(&refusal)),
+            Some(Ending::Busy(refused)) => Err(refused),
             Some(Ending::Overtaken | Ending::NotSent | Ending::InDoubt) | None => {
                 self.registration_outcome(attempt, named.merchant.id).await.map(|()| named.merchant)
             }
@@ -157,14 +166,14 @@ impl Services {
         &self,
         order: RegistrationOrder,
         registrant: Registrant,
-        caller: CallerId,
+        call: &Call,
         act: Act,
     ) -> Result<Option<Ending>> {
         let merchant = order.merchant.id;
         let claimed = self.parts.store.claim_registration(&order, &act).await;
         match &claimed {
             Ok(RegistrationClaim::Known(known)) => {
-                return Err(self.connection_exists(known, merchant, &caller).await?);
+                return Err(self.connection_exists(known, merchant, &call.caller).await?);
             }
             Ok(RegistrationClaim::Busy) => {
                 return Err(self.refusal(merchant, Refusal::AttemptUnresolved, None).await?);
@@ -175,11 +184,22 @@ impl Services {
         match (self.attempt_of_claim(order.attempt).await, claimed) {
             (Some(attempt), _) => {
                 let by = Means::Registrant(Box::new(registrant));
-                Ok(self.spawn_mint(Mint { attempt, merchant, leave: None, by, act }).await.ok().flatten())
+                let mint = Mint { attempt, merchant, leave: None, by, deadline: call.deadline, act };
+                Ok(self.spawn_mint(mint).await.ok().flatten())
             }
             (None, Ok(_)) => Err(Error::internal("an attempt that was just claimed is gone")),
             (None, Err(failed)) => Err(failed.into()),
         }
+    }
+
+    /// Whether a request may be carried out though it was before: it came to nothing by our own doing, and nothing was sent.
+    async fn may_try_again(&self, attempt: AttemptId, named: &Named) -> Result<bool> {
+        let attempt = self.parts.store.attempt(attempt).await?;
+        Ok(attempt.is_some_and(|attempt| {
+            attempt.state == AttemptState::NotSent
+                && attempt.merchant == Some(named.merchant.id)
+                && matches!(attempt.reason.as_deref(), Some(NO_BUDGET | DRAINING))
+        }))
     }
 
     /// What a request that was carried out before gets, on record like the first time.

@@ -5,6 +5,7 @@ use super::error::{Error, Kind, Result};
 use super::{Call, Permitted, Services};
 use crate::domain::account::Account;
 use crate::domain::ambient::Timestamp;
+use crate::domain::budget::{Lane, Throttled as _};
 use crate::domain::id::{AccountId, ConnectionId, MerchantId, TokenVersion};
 use crate::domain::merchant::LinkState;
 use crate::domain::name::{RequestId, Subject};
@@ -247,6 +248,10 @@ impl Services {
                     .map_or("unlisted", |entry| entry.code),
             );
         self.note_once(&request, connection, event, &act).await?;
+        if signal == Signal::Throttled {
+            // Whoever called, it is the same app that called too often.
+            self.budget.throttled();
+        }
         match result {
             ReportResult::Probed => {
                 if head.liveness == Liveness::Live {
@@ -254,7 +259,7 @@ impl Services {
                     let observed = Observed { liveness, evidence: "report", at, user: None };
                     self.parts.store.record_liveness(connection, head.number, observed, &act).await?;
                 }
-                let probed = self.probe(connection, &act).await?;
+                let probed = self.probe(connection, call.patience(Lane::Merchant), &act).await?;
                 Ok(Reported { result, head: self.by_the_clock(probed.version), finding: Some(probed.finding) })
             }
             ReportResult::NewerVersion | ReportResult::NotAboutToken => {
@@ -282,7 +287,7 @@ impl Services {
         let event = act.event(KIND, self.now()).merchant(merchant.id).version(head.connection.id, head.version.number);
         let request = self.request(call, request_id, "VerifyToken", &[merchant.id.as_bytes()]);
         self.note_once(&request, head.connection.id, event, &act).await?;
-        let probed = self.probe(head.connection.id, &act).await?;
+        let probed = self.probe(head.connection.id, call.patience(Lane::Merchant), &act).await?;
         Ok((self.by_the_clock(probed.version), probed.finding))
     }
 

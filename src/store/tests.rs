@@ -1,6 +1,7 @@
 //! The store on a real file, with toy keys.
 
 mod altered;
+mod budget;
 mod business;
 mod commits;
 mod ground;
@@ -610,6 +611,7 @@ const COMMON: &[&[&str]] = &[
     accounts::steps::STATEMENTS,
     attempts::STATEMENTS,
     attempts::list::STATEMENTS,
+    super::budget::STATEMENTS,
     calls::STATEMENTS,
     flows::STATEMENTS,
     links::STATEMENTS,

@@ -88,16 +88,16 @@ async fn an_answer_about_another_account_is_none() {
     let (stub, client) = stage(Script::json(200, &described().to_string())).await;
     let token = token();
     let changes = AccountChanges { name: Some("New"), description: None };
-    assert!(client.account(&token, "4000000001").await.is_ok());
-    assert!(client.modify_account(&token, "4000000001", &changes).await.is_ok());
-    assert_malformed(client.account(&token, "4000000002").await);
-    assert_malformed(client.modify_account(&token, "4000000002", &changes).await);
+    assert!(call(&client).account(&token, "4000000001").await.is_ok());
+    assert!(call(&client).modify_account(&token, "4000000001", &changes).await.is_ok());
+    assert_malformed(call(&client).account(&token, "4000000002").await);
+    assert_malformed(call(&client).modify_account(&token, "4000000002", &changes).await);
     for other in [with("reference_id", json!("acc_2")), with("reference_id", json!(null)), without("reference_id")] {
         stub.play(Script::json(200, &other.to_string()));
         assert_malformed(create(&client).await);
         stub.play(Script::json(200, &json!([described(), other]).to_string()));
-        assert_malformed(client.find_accounts(&token, Some("acc_1")).await);
-        assert_eq!(client.find_accounts(&token, None).await.unwrap().len(), 2);
+        assert_malformed(call(&client).find_accounts(&token, Some("acc_1")).await);
+        assert_eq!(call(&client).find_accounts(&token, None).await.unwrap().len(), 2);
     }
     let requests = stub.requests();
     let (head, body) = parts(&requests[0]);
@@ -112,9 +112,9 @@ async fn an_answer_about_another_account_is_none() {
 async fn accounts_are_found_by_reference_id_or_all_of_them() {
     let (stub, client) = stage(Script::json(200, "[]")).await;
     let token = token();
-    assert!(client.find_accounts(&token, Some("acc_1")).await.unwrap().is_empty());
+    assert!(call(&client).find_accounts(&token, Some("acc_1")).await.unwrap().is_empty());
     stub.play(Script::json(200, &json!([described()]).to_string()));
-    assert_eq!(client.find_accounts(&token, Some("acc_1")).await.unwrap()[0].id, "4000000001");
+    assert_eq!(call(&client).find_accounts(&token, Some("acc_1")).await.unwrap()[0].id, "4000000001");
     let (head, body) = parts(&stub.requests()[0]);
     assert!(head.starts_with("POST /v2/account/find HTTP/1.1\r\n"), "{head}");
     assert_eq!(body, json!({"reference_id": "acc_1"}));
@@ -123,15 +123,15 @@ async fn accounts_are_found_by_reference_id_or_all_of_them() {
     let many = serde_json::to_string(&many).unwrap();
     assert!(many.len() > ANSWER_BYTES_MAX && many.len() < LIST_BYTES_MAX);
     stub.play(Script::json(200, &many));
-    assert_eq!(client.find_accounts(&token, None).await.unwrap().len(), 400);
+    assert_eq!(call(&client).find_accounts(&token, None).await.unwrap().len(), 400);
     assert_eq!(parts(stub.requests().last().unwrap()).1, json!({}));
 
     stub.play(Script::json(200, &format!("[{}]", " ".repeat(LIST_BYTES_MAX))));
-    let error = client.find_accounts(&token, None).await.unwrap_err();
+    let error = call(&client).find_accounts(&token, None).await.unwrap_err();
     assert!(matches!(error, CallError::OutcomeUnknown(Unknown { reason: UnknownReason::TooLarge, .. })), "{error:?}");
     for bad in ["{}", "null", r#"[{"account_id":1}]"#, "[1]", "[[]]", &format!("[{},", described())] {
         stub.play(Script::json(200, bad));
-        assert_malformed(client.find_accounts(&token, None).await);
+        assert_malformed(call(&client).find_accounts(&token, None).await);
     }
 }
 
@@ -142,7 +142,7 @@ async fn an_account_that_breaks_one_rule_is_none_and_an_unknown_word_is_only_unk
     for required in ["account_id", "name", "state", "country", "currencies"] {
         for bad in [without(required), with(required, json!(null)), with(required, json!(-1))] {
             stub.play(Script::json(200, &bad.to_string()));
-            assert_malformed(client.account(&token, "4000000001").await);
+            assert_malformed(call(&client).account(&token, "4000000001").await);
         }
     }
     for (name, bad) in [
@@ -158,12 +158,12 @@ async fn an_account_that_breaks_one_rule_is_none_and_an_unknown_word_is_only_unk
         ("error", json!("x")),
     ] {
         stub.play(Script::json(200, &with(name, bad).to_string()));
-        assert_malformed(client.account(&token, "4000000001").await);
+        assert_malformed(call(&client).account(&token, "4000000001").await);
     }
     let bare = json!({"account_id": "4000000001", "name": "a\u{202e}b", "state": "dormant", "type": "guild",
         "country": "US", "currencies": ["USD"], "disablement_time": 1_700_000_000});
     stub.play(Script::json(200, &bare.to_string()));
-    let account = client.account(&token, "4000000001").await.unwrap();
+    let account = call(&client).account(&token, "4000000001").await.unwrap();
     assert_eq!((account.state, account.kind, account.name.as_str()), (None, None, "a\u{fffd}b"));
     assert_eq!((account.owner, account.reference_id, account.created_at), (None, None, None));
     assert_eq!(account.disablement_at, Some(Timestamp::from_unix_seconds(1_700_000_000)));
@@ -180,7 +180,7 @@ async fn a_refusal_about_an_account_may_be_one_about_the_token() {
         (400, 3003, Signal::NotAboutToken),
     ] {
         stub.play(Script::json(status, &json!({"error": "access_denied", "error_code": code}).to_string()));
-        let error = client.account(&token(), "4000000001").await.unwrap_err();
+        let error = call(&client).account(&token(), "4000000001").await.unwrap_err();
         assert_eq!(error.signal(CallKind::OtherWithToken), signal, "{code}");
     }
 }
@@ -197,7 +197,7 @@ async fn create(client: &Client) -> Result<ProviderAccount, CallError> {
         callback_uri: &callback_uri,
     };
     assert!(!format!("{wanted:?}").contains("7a97a97a9"));
-    client.create_account(&token(), &wanted).await
+    call(&client).create_account(&token(), &wanted).await
 }
 
 fn token() -> AccessToken {

@@ -44,9 +44,9 @@ async fn every_call_makes_one_entry_that_names_what_it_is_about() {
         merchant: Some(MerchantId::from_bytes([2; 16])),
         connection: Some(ConnectionId::from_bytes([3; 16])),
     };
-    let logged = client.about(about);
+    let logged = client.clone();
     // In a task, as services call: the future of each call can move between threads.
-    tokio::spawn(async move { make_every_call(&logged).await }).await.unwrap();
+    tokio::spawn(async move { make_every_call(&logged, about).await }).await.unwrap();
     exchange(&client).await.unwrap();
     let entries = drain(&mut calls);
     let names = entries.iter().map(|call| call.call).collect::<Vec<_>>();
@@ -103,7 +103,7 @@ async fn an_entry_says_how_the_call_ended() {
         exchange(&client).await.unwrap_err();
     }
     let bad_token = AccessToken::new("a b".to_owned());
-    client.user(&bad_token).await.unwrap_err();
+    call(&client).user(&bad_token).await.unwrap_err();
     let ends = drain(&mut calls)
         .into_iter()
         .map(|call| (call.outcome, call.status, call.code, call.detail))
@@ -163,7 +163,7 @@ async fn neither_a_secret_nor_a_person_is_in_any_entry_whatever_comes_back() {
     }
     for script in scripts {
         stub.play(script);
-        make_every_call(&client).await;
+        make_every_call(&client, About::default()).await;
     }
     let entries = drain(&mut calls);
     assert_eq!(entries.len(), 9 * 17);
@@ -176,12 +176,13 @@ async fn neither_a_secret_nor_a_person_is_in_any_entry_whatever_comes_back() {
 }
 
 /// Each of the nine calls, once.
-async fn make_every_call(client: &Client) {
+async fn make_every_call(client: &Client, about: About) {
+    let call = || client.by(Permit::by_hand(), about);
     let url = |text: &str| Url::parse(text).unwrap();
     let (redirect, notices) = (url(REDIRECT), url(&format!("https://u:hush@pay.example/notices/app_1/user/{TAG}")));
     let token = AccessToken::new(TOKEN.to_owned());
     let code = AuthorizationCode::new(CODE.to_owned());
-    let _ = client.exchange_code(&code, &redirect, Some(&notices)).await;
+    let _ = call().exchange_code(&code, &redirect, Some(&notices)).await;
     let wanted = Registration {
         email: &Email::parse("email", EMAIL).unwrap(),
         first_name: "Zacharias",
@@ -192,12 +193,12 @@ async fn make_every_call(client: &Client) {
         redirect_uri: Some(&url("https://pay.example/welcome?word=hush")),
         callback_uri: &notices,
     };
-    let _ = client.register(&wanted).await;
+    let _ = call().register(&wanted).await;
     let mail =
         ConfirmationMail { subject: Some("Dear Zacharias"), message: Some("hush"), button_text: Some("Quittenbaum") };
-    let _ = client.send_confirmation(&token, &mail).await;
-    let _ = client.user(&token).await;
-    let _ = client.app().await;
+    let _ = call().send_confirmation(&token, &mail).await;
+    let _ = call().user(&token).await;
+    let _ = call().app().await;
     let account = NewAccount {
         name: "Quitten",
         description: "jam",
@@ -207,11 +208,11 @@ async fn make_every_call(client: &Client) {
         currency: "USD",
         callback_uri: &notices,
     };
-    let _ = client.create_account(&token, &account).await;
-    let _ = client.account(&token, "7").await;
-    let _ = client.find_accounts(&token, Some("acc_1")).await;
+    let _ = call().create_account(&token, &account).await;
+    let _ = call().account(&token, "7").await;
+    let _ = call().find_accounts(&token, Some("acc_1")).await;
     let changes = AccountChanges { name: Some("New"), description: Some(&"x".repeat(1_000)) };
-    let _ = client.modify_account(&token, "7", &changes).await;
+    let _ = call().modify_account(&token, "7", &changes).await;
 }
 
 fn drain(calls: &mut Receiver<ProviderCall>) -> Vec<ProviderCall> {

@@ -100,7 +100,7 @@ async fn what_is_longer_than_the_provider_takes_is_not_sent() {
     let (email, notices) = (Email::parse("email", EMAIL).unwrap(), Url::parse(NOTICES).unwrap());
     let fits = "é".repeat(127);
     let wanted = Registration { first_name: &fits, last_name: &fits, ..registration(&email, &notices) };
-    assert!(client.register(&wanted).await.is_ok());
+    assert!(call(&client).register(&wanted).await.is_ok());
     let (long, longer) = ("x".repeat(128), "x".repeat(256));
     let far = Url::parse(&format!("https://pay.example/{}", "x".repeat(2083))).unwrap();
     for wanted in [
@@ -110,7 +110,7 @@ async fn what_is_longer_than_the_provider_takes_is_not_sent() {
         Registration { redirect_uri: Some(&far), ..wanted },
         Registration { callback_uri: &far, ..wanted },
     ] {
-        let error = client.register(&wanted).await.unwrap_err();
+        let error = call(&client).register(&wanted).await.unwrap_err();
         assert!(matches!(error, CallError::NotSent(NotSentReason::Request)), "{error:?}");
         assert_eq!(mint_verdict(&error), MintVerdict::NotSent);
     }
@@ -168,12 +168,12 @@ async fn register(client: &Client, redirect: Option<&str>) -> Result<IssuedToken
     let (email, notices) = (Email::parse("email", EMAIL).unwrap(), Url::parse(NOTICES).unwrap());
     let redirect = redirect.map(|text| Url::parse(text).unwrap());
     let wanted = Registration { redirect_uri: redirect.as_ref(), ..registration(&email, &notices) };
-    tokio::time::timeout(Duration::from_secs(60), client.register(&wanted)).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), call(&client).register(&wanted)).await.unwrap()
 }
 
 async fn confirm(client: &Client, button_text: Option<&str>) -> Result<User, CallError> {
     let mail = ConfirmationMail { subject: Some("Hello"), message: Some("Please."), button_text };
-    client.send_confirmation(&AccessToken::new(TOKEN.to_owned()), &mail).await
+    call(&client).send_confirmation(&AccessToken::new(TOKEN.to_owned()), &mail).await
 }
 
 fn registration<'a>(email: &'a Email, callback_uri: &'a Url) -> Registration<'a> {

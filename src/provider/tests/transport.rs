@@ -29,7 +29,7 @@ async fn an_exchange_is_one_post_on_its_own_connection_with_the_secret_in_the_bo
 
     let notices = Url::parse("https://pay.example/notices/app_1/user/tag?x=1").unwrap();
     let code = AuthorizationCode::new("a\"b\\c".to_owned());
-    client.exchange_code(&code, &Url::parse(REDIRECT).unwrap(), Some(&notices)).await.unwrap();
+    call(&client).exchange_code(&code, &Url::parse(REDIRECT).unwrap(), Some(&notices)).await.unwrap();
 
     let requests = stub.requests();
     assert_eq!(stub.connections(), 2, "no connection is used twice");
@@ -73,21 +73,21 @@ async fn a_probe_carries_the_token_in_the_authorization_header_alone() {
 #[tokio::test]
 async fn the_app_is_asked_with_client_id_and_secret_and_must_answer_about_itself() {
     let (stub, client) = stage(Script::json(200, r#"{"client_id":190166,"state":"active","status":"approved"}"#)).await;
-    let app = client.app().await.unwrap();
+    let app = call(&client).app().await.unwrap();
     assert_eq!(app, AppState { state: "active".into(), status: Some("approved".into()), api_version: None });
     let (head, body) = parts(&stub.requests()[0]);
     assert!(head.starts_with("POST /v2/app HTTP/1.1\r\n") && !head.to_lowercase().contains("authorization"), "{head}");
     assert_eq!(body, json!({"client_id": 190_166, "client_secret": SECRET}));
 
     stub.play(Script::json(200, r#"{"client_id":190167,"state":"active"}"#));
-    assert_eq!(reason(&client.app().await.unwrap_err()), UnknownReason::Malformed { status: 200 });
+    assert_eq!(reason(&call(&client).app().await.unwrap_err()), UnknownReason::Malformed { status: 200 });
 }
 
 #[tokio::test]
 async fn a_token_that_cannot_stand_in_a_header_is_not_sent() {
     let (stub, client) = stage(Script::json(200, "{}")).await;
     for bad in ["", "a\r\nx: y", "a b", "a\0", "é"] {
-        let error = client.user(&AccessToken::new(bad.to_owned())).await.unwrap_err();
+        let error = call(&client).user(&AccessToken::new(bad.to_owned())).await.unwrap_err();
         assert!(matches!(error, CallError::NotSent(NotSentReason::Request)), "{bad:?}: {error:?}");
     }
     assert_eq!(stub.connections(), 0);
@@ -221,13 +221,13 @@ async fn nothing_secret_is_in_any_debug_or_error_text() {
     ];
     for (status, body) in bodies {
         stub.play(Script::json(status, &body));
-        let (minted, probed, app) = (exchange(&client).await, probe(&client).await, client.app().await);
+        let (minted, probed, app) = (exchange(&client).await, probe(&client).await, call(&client).app().await);
         texts.push(format!("{minted:?} {probed:?} {app:?}"));
         texts.extend([minted.unwrap_err().to_string(), probed.unwrap_err().to_string(), app.unwrap_err().to_string()]);
     }
     texts.push(format!(
         "{:?}",
-        client_at("127.0.0.1:1", &timing(Duration::from_secs(1))).user(&AccessToken::new(TOKEN.into())).await
+        call(&client_at("127.0.0.1:1", &timing(Duration::from_secs(1)))).user(&AccessToken::new(TOKEN.into())).await
     ));
     let request = AuthorizeRequest {
         redirect_uri: &Url::parse(REDIRECT).unwrap(),

@@ -17,6 +17,7 @@ use crate::domain::notice::NoticeAbout;
 use crate::domain::trail::Act;
 use crate::provider::{CallError, NewAccount};
 use crate::service::Services;
+use crate::service::budget::Patience;
 use crate::service::error::{Error, Kind, Result};
 use crate::store::{self, OpeningStep};
 
@@ -56,19 +57,19 @@ enum Outcome<'a> {
 impl Services {
     /// Brings an account that is wanted as far as it goes now. In a task of its own: an impatient caller shortens its own wait, not
     /// the work.
-    pub(super) async fn open_account(&self, id: AccountId, act: &Act) -> Result<Account> {
+    pub(super) async fn open_account(&self, id: AccountId, patience: Patience, act: &Act) -> Result<Account> {
         let (services, act) = (self.clone(), act.clone());
-        let opened = self.tasks.spawn(async move { services.drive_account(id, &act).await });
+        let opened = self.tasks.spawn(async move { services.drive_account(id, patience, &act).await });
         opened.await.map_err(|_| Error::internal("opening an account ended badly"))?
     }
 
-    async fn drive_account(&self, id: AccountId, act: &Act) -> Result<Account> {
+    async fn drive_account(&self, id: AccountId, patience: Patience, act: &Act) -> Result<Account> {
         let turn = self.accounts.of(id);
         let _turn = turn.lock().await;
         let account = self.account_row(id).await?;
-        let account = self.settle_if_due(account, act).await?;
+        let account = self.settle_if_due(account, patience, act).await?;
         match account.opening {
-            OpeningState::Requested | OpeningState::Absent => self.send_account(&account, act).await,
+            OpeningState::Requested | OpeningState::Absent => self.send_account(&account, patience, act).await,
             _ => self.answer(account),
         }
     }
@@ -94,7 +95,7 @@ impl Services {
     }
 
     /// Sends the create, once. Called by who has the turn.
-    async fn send_account(&self, account: &Account, act: &Act) -> Result<Account> {
+    async fn send_account(&self, account: &Account, patience: Patience, act: &Act) -> Result<Account> {
         if account.merchant.is_none() {
             return Err(not_open(account));
         }
@@ -102,9 +103,12 @@ impl Services {
         let callback_uri = self.notice_url(NoticeAbout::Account(account.id))?;
         let kind = account.kind.ok_or_else(|| Error::internal("an account was asked for without a kind"))?;
         let reference_id = account.id.to_string();
-        if self.tasks.is_closed() {
-            return Err(Error::new(Kind::ProviderUnavailable).because("draining"));
-        }
+        let permit = match self.budget.permit_unless_draining(patience).await {
+            Some(permit) if !self.tasks.is_closed() => {
+                permit.map_err(|refused| refused.with("account_id", account.id))?
+            }
+            _ => return Err(Error::new(Kind::ProviderUnavailable).because("draining")),
+        };
         let account = self.parts.store.step_account(account, &OpeningStep::Send, act).await?;
         let wanted = NewAccount {
             name: &account.name,
@@ -115,9 +119,9 @@ impl Services {
             currency: &account.currency,
             callback_uri: &callback_uri,
         };
-        match bearer.client(self, &account).create_account(&bearer.token, &wanted).await {
+        match bearer.call(self, permit, &account).create_account(&bearer.token, &wanted).await {
             Ok(said) => self.persist(&account, Outcome::Seen(&said), act).await,
-            Err(failed) => self.account_failed(account, &bearer, &failed, act).await,
+            Err(failed) => self.account_failed(account, &bearer, &failed, patience, act).await,
         }
     }
 
@@ -126,6 +130,7 @@ impl Services {
         account: Account,
         bearer: &Bearer,
         failed: &CallError,
+        patience: Patience,
         act: &Act,
     ) -> Result<Account> {
         self.heed(failed, bearer, act);
@@ -139,10 +144,11 @@ impl Services {
             Verdict::Refused(refusal) => {
                 // A second account with this reference id is refused: the first one may have come about after all.
                 let step = if account.sends > 1 {
-                    match self.find_at_provider(&account, bearer).await {
-                        Ok(Some(said)) => return self.persist(&account, Outcome::Seen(&said), act).await,
-                        Ok(None) => OpeningStep::Refuse(refusal),
-                        Err(unknown) => OpeningStep::Doubt(unknown.to_string()),
+                    match self.find_at_provider(&account, bearer, patience).await {
+                        Ok(Ok(Some(said))) => return self.persist(&account, Outcome::Seen(&said), act).await,
+                        Ok(Ok(None)) => OpeningStep::Refuse(refusal),
+                        Ok(Err(unknown)) => OpeningStep::Doubt(unknown.to_string()),
+                        Err(refused) => OpeningStep::Doubt(refused.kind().reason().to_owned()),
                     }
                 } else {
                     OpeningStep::Refuse(refusal)
@@ -154,7 +160,7 @@ impl Services {
                 warn!(account.id = %account.id, "outcome of an account's creation unknown: {failed}");
                 let step = OpeningStep::Doubt(failed.to_string());
                 let account = self.persist(&account, Outcome::Step(&step), act).await?;
-                let account = self.look_for(account, act).await?;
+                let account = self.look_for(account, patience, act).await?;
                 self.answer(account)
             }
         }
@@ -185,7 +191,7 @@ impl Services {
             after = Some(last.id);
             for account in &page {
                 if self.is_due(account)
-                    && let Err(failed) = self.settle_account(account.id, &act).await
+                    && let Err(failed) = self.settle_account(account.id, Patience::sweep(), &act).await
                 {
                     info!(account.id = %account.id, "account not settled yet: {failed}");
                 }
@@ -200,19 +206,19 @@ impl Services {
     }
 
     /// Looks for one account in doubt, unless somebody is at work on it.
-    pub(super) async fn settle_account(&self, id: AccountId, act: &Act) -> Result<()> {
+    pub(super) async fn settle_account(&self, id: AccountId, patience: Patience, act: &Act) -> Result<()> {
         let (services, act) = (self.clone(), act.clone());
         let settled = self.tasks.spawn(async move {
             let turn = services.accounts.of(id);
             let Ok(_turn) = turn.try_lock() else { return Ok(()) };
             let account = services.account_row(id).await?;
-            services.settle_if_due(account, &act).await.map(drop)
+            services.settle_if_due(account, patience, &act).await.map(drop)
         });
         settled.await.map_err(|_| Error::internal("settling an account ended badly"))?
     }
 
     /// Called by who has the turn: what still stands as sent then was left by an owner that is gone.
-    async fn settle_if_due(&self, account: Account, act: &Act) -> Result<Account> {
+    async fn settle_if_due(&self, account: Account, patience: Patience, act: &Act) -> Result<Account> {
         let account = if account.opening == OpeningState::Sent && self.settled_by(&account) <= self.now() {
             let step = OpeningStep::Doubt(OWNER_DIED.to_owned());
             self.persist(&account, Outcome::Step(&step), act).await?
@@ -222,17 +228,25 @@ impl Services {
         match account.opening {
             OpeningState::InDoubt => {
                 let id = account.id;
-                self.look_for(account, act).await.map_err(|failed| failed.with("account_id", id))
+                self.look_for(account, patience, act).await.map_err(|failed| failed.with("account_id", id))
             }
             _ => Ok(account),
         }
     }
 
     /// Looks for an account in doubt by its reference id: found, it is open; not found when it can no longer come about, absent.
-    async fn look_for(&self, account: Account, act: &Act) -> Result<Account> {
+    async fn look_for(&self, account: Account, patience: Patience, act: &Act) -> Result<Account> {
         let bearer = self.bearer_of(account.connection).await?;
+        // Before the wait for leave to ask: what was not there by then may be judged by it.
         let asked_at = self.now();
-        match self.find_at_provider(&account, &bearer).await {
+        let found = match self.find_at_provider(&account, &bearer, patience).await {
+            Ok(found) => found,
+            Err(refused) => {
+                info!(account.id = %account.id, "account in doubt not looked for yet: {refused}");
+                return Ok(account);
+            }
+        };
+        match found {
             Ok(Some(said)) => {
                 info!(account.id = %account.id, "account in doubt found at the provider");
                 self.persist(&account, Outcome::Seen(&said), act).await
@@ -250,14 +264,18 @@ impl Services {
         }
     }
 
+    /// Asks for the account by its reference id; the outer error is that there was no leave to.
     async fn find_at_provider(
         &self,
         account: &Account,
         bearer: &Bearer,
-    ) -> std::result::Result<Option<ProviderAccount>, CallError> {
+        patience: Patience,
+    ) -> Result<std::result::Result<Option<ProviderAccount>, CallError>> {
         let reference_id = account.id.to_string();
-        let found = bearer.client(self, account).find_accounts(&bearer.token, Some(&reference_id)).await?;
-        Ok(found.into_iter().find(|said| said.reference_id.as_deref() == Some(reference_id.as_str())))
+        let call = bearer.call(self, self.budget.permit(patience).await?, account);
+        let found = call.find_accounts(&bearer.token, Some(&reference_id)).await;
+        let is_it = |said: &ProviderAccount| said.reference_id.as_deref() == Some(reference_id.as_str());
+        Ok(found.map(|found| found.into_iter().find(is_it)))
     }
 
     /// Writes what came of a call, however long that takes: until then nobody knows. Another writer can only be recovery. What the

@@ -7,12 +7,14 @@ use tracing::warn;
 use super::not_open;
 use crate::domain::account::{Account, AccountRefusal};
 use crate::domain::ambient::Timestamp;
+use crate::domain::budget::Permit;
 use crate::domain::id::{ConnectionId, MerchantId, TokenVersion};
 use crate::domain::provider_call::About;
 use crate::domain::secret::AccessToken;
 use crate::domain::token::Liveness;
 use crate::domain::trail::Act;
-use crate::provider::{CallError, CallKind, Client, Refusal, Signal};
+use crate::provider::{CallError, CallKind, OneCall, Refusal, Signal};
+use crate::service::budget::Patience;
 use crate::service::error::{Error, Kind, Result};
 use crate::service::{Services, tokens};
 use crate::store::{Head, MerchantKey, Observed};
@@ -30,13 +32,10 @@ pub(super) struct Bearer {
 }
 
 impl Bearer {
-    /// The provider's client, for calls about this account.
-    pub(super) fn client(&self, services: &Services, account: &Account) -> Client {
-        services.parts.provider.about(About {
-            attempt: None,
-            merchant: account.merchant,
-            connection: Some(self.connection),
-        })
+    /// A call about this account.
+    pub(super) fn call(&self, services: &Services, permit: Permit, account: &Account) -> OneCall {
+        let about = About { attempt: None, merchant: account.merchant, connection: Some(self.connection) };
+        services.parts.provider.by(permit, about)
     }
 }
 
@@ -113,7 +112,7 @@ impl Services {
             let doubt = Observed { liveness: Liveness::Suspect, evidence: "call", at: observed_at, user: None };
             self.parts.store.record_liveness(connection, version, doubt, act).await?;
         }
-        self.probe(connection, act).await.map(drop)
+        self.probe(connection, Patience::sweep(), act).await.map(drop)
     }
 }
 

@@ -3,6 +3,7 @@
 use tracing::{error, info, warn};
 
 use super::{Means, Mint, RETRY_FIRST};
+use crate::domain::budget::Lane;
 use crate::domain::id::{ConnectionId, MerchantId};
 use crate::domain::merchant::{LinkState, Role};
 use crate::domain::name::Email;
@@ -10,6 +11,7 @@ use crate::domain::secret::{AccessToken, Secret};
 use crate::domain::token::{Finding, IssuedKind};
 use crate::domain::trail::Act;
 use crate::provider::IssuedToken;
+use crate::service::budget::Patience;
 use crate::service::error::{Error, Kind, Result};
 use crate::service::{Confirmation, Services};
 use crate::store::{Attempt, EarlierTokens, NewToken, Resolution, StoredToken};
@@ -45,15 +47,25 @@ impl Services {
         };
         info!(attempt.id = %mint.attempt.id, connection.id = %stored.connection.id, version = %stored.version, "token stored");
         // The token is safe: what is still to be learnt is learnt later if it cannot be now.
-        let learnt = if stored.is_head {
-            self.check_identity(&mint, &stored).await
+        if matches!(mint.by, Means::Registrant(_)) {
+            // A caller waits for the registration, and nobody for this look: it is another call.
+            let services = self.clone();
+            self.tasks.spawn(async move { services.learn(&mint, &stored).await });
         } else {
-            self.judge_candidate(stored.connection.id, &mint.act).await
+            self.learn(&mint, &stored).await;
+        }
+        Ok(())
+    }
+
+    async fn learn(&self, mint: &Mint, stored: &StoredToken) {
+        let learnt = if stored.is_head {
+            self.check_identity(mint, stored).await
+        } else {
+            self.judge_candidate(stored.connection.id, Patience::sweep(), &mint.act).await
         };
         if let Err(unlearnt) = learnt {
             warn!(attempt.id = %mint.attempt.id, "token stored, its user not looked at yet: {unlearnt}");
         }
-        Ok(())
     }
 
     /// What is stored of a token that the provider issued.
@@ -107,7 +119,12 @@ impl Services {
     /// The new token must name the user it was stored under. Where configuration allows, the same answer's e-mail address
     /// may confirm the link.
     async fn check_identity(&self, mint: &Mint, stored: &StoredToken) -> Result<()> {
-        let probed = self.probe(stored.connection.id, &mint.act).await?;
+        let email_decides = self.parts.settings.confirmation == Confirmation::EmailMatch && stored.email_may_confirm;
+        let patience = match mint.by {
+            Means::Code { .. } if email_decides => Patience::until(Lane::Merchant, None),
+            _ => Patience::sweep(),
+        };
+        let probed = self.probe(stored.connection.id, patience, &mint.act).await?;
         let held = stored.link.as_ref().filter(|link| link.state == LinkState::Held);
         let (Some(link), Finding::Alive, Confirmation::EmailMatch, true, Means::Code { .. }) =
             (held, probed.finding, self.parts.settings.confirmation, stored.email_may_confirm, &mint.by)
@@ -132,17 +149,22 @@ impl Services {
 
     /// Judges a token that waits beside a head which may have outlived it: while the head lives it stays the head; once it is dead
     /// the other one takes its place. What cannot be told waits on.
-    pub(in crate::service) async fn judge_candidate(&self, connection: ConnectionId, act: &Act) -> Result<()> {
+    pub(in crate::service) async fn judge_candidate(
+        &self,
+        connection: ConnectionId,
+        patience: Patience,
+        act: &Act,
+    ) -> Result<()> {
         let known = self.parts.store.connection(connection).await?;
         let known = known.ok_or_else(|| Error::internal("a candidate without its connection"))?;
-        let probed = self.probe(connection, act).await?;
+        let probed = self.probe(connection, patience, act).await?;
         let promote = match probed.finding {
             Finding::Alive | Finding::InsufficientScope => false,
             Finding::Dead => true,
             Finding::Unknown => return Ok(()),
         };
         if self.parts.store.judge_candidate(&known, probed.version.number, promote, act).await? && promote {
-            self.probe(connection, act).await?;
+            self.probe(connection, patience, act).await?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use strongroom::app::location;
 use strongroom::domain::ambient::{AdjustableClock, Clock as _, SystemEntropy};
 use strongroom::domain::app::{App, Environment};
+use strongroom::domain::budget::Pace;
 use strongroom::domain::id::CallId;
 use strongroom::domain::name::{CallerId, DisplayName, ExternalId, RequestId};
 use strongroom::domain::secret::ClientSecret;
@@ -113,6 +115,7 @@ impl Stage {
                 has_app_owner: false,
             },
             auditor,
+            pace: Pace::new(30, Duration::from_millis(30)),
         });
         let site = PublicSite {
             app: app.id,
@@ -126,6 +129,7 @@ impl Stage {
             id: CallId::generate(&*clock, &SystemEntropy),
             caller: CallerId::parse(CALLER).unwrap(),
             origin: None,
+            deadline: None,
         };
         let wanted = AuthorizationRequest {
             request_id: RequestId::parse("request-1").unwrap(),

@@ -52,9 +52,11 @@ pub use self::calls::{CallEntry, CallPlace, CallsOf, LoggedCall};
 pub use self::error::Error;
 pub use self::flows::{AuthorizationOrder, Flow, FlowOutcome, FlowState, Invitation};
 pub use self::inspect::Inspection;
+pub use self::inspect::postgres::{Content, ServerFacts};
 pub use self::links::{LinkOrder, Resolution};
 pub use self::location::{CONNECTIONS, Location, Postgres, PostgresTls, SCHEMA};
 pub use self::merchants::{MerchantKey, Private};
+pub use self::postgres::safety::{Danger, Durability, Rights};
 pub use self::registrations::{RegistrationClaim, RegistrationOrder};
 pub use self::requests::{Earlier, Request};
 pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
@@ -235,6 +237,7 @@ impl Store {
                 }
                 let mut conn = postgres::connect(server).await?;
                 schema::postgres::gate(&mut conn).await?;
+                postgres::safety::refuse_unsafe(&mut conn, server).await?;
                 sqlx::Connection::close(conn).await?;
                 (Pools::Postgres(postgres::pool(server)?), None)
             }

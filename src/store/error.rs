@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use sqlx::postgres::PgDatabaseError;
 
+use super::postgres::safety::Danger;
 use crate::domain::trail::cbor::LimitExceeded;
 
 /// What went wrong. No variant carries a value of a row or the words of the database.
@@ -74,6 +75,9 @@ pub enum Error {
     /// The database was stamped with another keyring.
     #[error("database was stamped with another keyring")]
     KeyringDiffers,
+    /// The server forgets, or lets us do what nobody should be able to: all that is dangerous about it.
+    #[error("database is unsafe: {}", .0.iter().map(|danger| danger.text()).collect::<Vec<_>>().join("; "))]
+    Unsafe(Vec<Danger>),
     /// The file system said no.
     #[error("file system: {0}")]
     Io(std::io::ErrorKind),
@@ -157,6 +161,8 @@ impl Fault {
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::Decode(_)
             | sqlx::Error::RowNotFound => Self::Corrupt,
+            // How the TLS library's verdict on the server's certificate arrives.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Self::Unavailable("tls".into()),
             sqlx::Error::Io(_) => Self::Unavailable("io".into()),
             sqlx::Error::Tls(_) => Self::Unavailable("tls".into()),
             // The other side spoke of something else: a connection that broke in mid-sentence.

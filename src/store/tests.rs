@@ -638,7 +638,10 @@ async fn every_statement_prepares(ground: Ground) {
     let common = COMMON.concat();
     let own: Vec<&str> = match ground {
         Ground::File(_) => [sqlite::STATEMENTS, &[schema::sqlite::HAS_MIGRATIONS]].concat(),
-        Ground::Schema(_) => vec![schema::postgres::HAS_MIGRATIONS],
+        Ground::Schema(_) => {
+            let own = [postgres::safety::STATEMENTS, inspect::postgres::STATEMENTS].concat();
+            [own, vec![schema::postgres::HAS_MIGRATIONS]].concat()
+        }
     };
     let dialects = DIALECTS.concat().into_iter().map(|dialect| pick(&store, dialect));
     for statement in common.into_iter().chain(own).chain(dialects) {

@@ -44,8 +44,7 @@ impl Store {
             let took = self.clock.boot().saturating_sub(asked);
             // Moved in between, this is no measurement.
             if self.clock.ahead() == moved {
-                let machines = asked_at.as_micros().saturating_sub(Timestamp::from_micros(0).plus(moved).as_micros());
-                return Ok(ClockOffset::between(Timestamp::from_micros(machines), took, theirs));
+                return Ok(ClockOffset::between(asked_at, took, theirs).without(moved));
             }
         }
     }
@@ -69,10 +68,17 @@ impl Store {
 
 impl ClockOffset {
     /// Asked at `asked_at` by our clock, the answer said `theirs` and came after `took`.
-    fn between(asked_at: Timestamp, took: Duration, theirs: i64) -> Self {
+    pub(in crate::store) fn between(asked_at: Timestamp, took: Duration, theirs: i64) -> Self {
         let uncertainty = took / 2;
         let ours = asked_at.plus(uncertainty).as_micros();
         Self { ahead_us: ours.saturating_sub(theirs), uncertainty }
+    }
+
+    /// Without what our clock was moved ahead on purpose.
+    #[must_use]
+    pub fn without(self, moved: Duration) -> Self {
+        let moved_us = i64::try_from(moved.as_micros()).unwrap_or(i64::MAX);
+        Self { ahead_us: self.ahead_us.saturating_sub(moved_us), ..self }
     }
 
     /// By how much the clocks are apart at the very least.

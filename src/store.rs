@@ -10,6 +10,7 @@
 mod accounts;
 mod attempts;
 mod calls;
+mod clock;
 mod error;
 mod flows;
 mod inspect;
@@ -19,6 +20,7 @@ mod merchants;
 mod notices;
 mod registrations;
 mod requests;
+mod runs;
 mod schema;
 mod sqlite;
 #[cfg(test)]
@@ -27,7 +29,7 @@ mod tokens;
 mod trail;
 mod tx;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::sqlite::SqlitePool;
 
@@ -50,6 +52,7 @@ pub use self::location::{CONNECTIONS, Location, Postgres, PostgresTls, SCHEMA};
 pub use self::merchants::{MerchantKey, Private};
 pub use self::registrations::{RegistrationClaim, RegistrationOrder};
 pub use self::requests::{Earlier, Request};
+pub use self::runs::{Beat, StaleRun};
 pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
 pub use self::tokens::{EarlierTokens, Head, NewToken, Observed, SeenUser, StoredToken, TemporaryDue};
 pub use self::trail::events::{RecordPlace, RecordsOf};
@@ -98,8 +101,8 @@ pub struct Store {
     entropy: Arc<dyn Entropy>,
     /// The change trail, and with it the deployment. Before the stamp: the one it will get.
     trail: TrailId,
-    /// This run of the process: what it begins is its own.
-    run: RunId,
+    /// This run of the process: what it begins is its own. Another one once the process was taken for dead.
+    run: Mutex<RunId>,
     /// Behind the pools: given up after they are gone.
     _owned: sqlite::Owned,
 }
@@ -177,7 +180,7 @@ impl Store {
         let pools = owned.pools().await?;
         let trail = TrailId::generate(&*clock, &*entropy);
         let run = RunId::generate(&*clock, &*entropy);
-        let mut store = Self { pools, keys, clock, entropy, trail, run, _owned: owned };
+        let mut store = Self { pools, keys, clock, entropy, trail, run: Mutex::new(run), _owned: owned };
         if let Some(row) = store.deployment().await? {
             store.check_keyring(&row)?;
             store.trail = TrailId::from_slice(&row.id).ok_or(Error::Corrupt("id of the deployment"))?;
@@ -241,9 +244,13 @@ impl Store {
         self.trail
     }
 
-    /// This run of the process.
-    pub const fn run(&self) -> RunId {
-        self.run
+    /// This run of the process. It changes when the process was taken for dead: not to be kept.
+    pub fn run(&self) -> RunId {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn become_run(&self, run: RunId) {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run;
     }
 
     /// Whether the database answers.

@@ -88,6 +88,31 @@ macro_rules! transaction {
 }
 pub(in crate::store) use transaction;
 
+macro_rules! record {
+    ($store:expr, $name:literal, $tx:ident => $body:expr) => {{
+        let store: &$crate::store::Store = $store;
+        let mut retry = $crate::store::tx::Retry::new($name);
+        loop {
+            let outcome = match $crate::store::tx::Tx::begin_unlocked(store).await {
+                Ok(mut begun) => {
+                    let outcome: Result<_, $crate::store::Error> = async {
+                        let $tx = &mut begun;
+                        $body
+                    }
+                    .await;
+                    begun.finish_record(outcome).await
+                }
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if retry.again(&error) => {}
+                outcome => break outcome,
+            }
+        }
+    }};
+}
+pub(in crate::store) use record;
+
 /// Counts the tries of a transaction.
 pub(in crate::store) struct Retry {
     name: &'static str,

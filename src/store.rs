@@ -18,6 +18,7 @@ mod links;
 mod location;
 mod merchants;
 mod notices;
+mod postgres;
 mod registrations;
 mod requests;
 mod runs;
@@ -30,10 +31,12 @@ mod trail;
 mod tx;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 
-use self::tx::{Tx, on_tx, transaction};
+use self::tx::{Finished, Run as _, Tx, on_tx, transaction};
 use crate::domain::ambient::{Clock, Entropy};
 use crate::domain::app::{App, Environment};
 use crate::domain::id::{AppId, RunId, TrailId};
@@ -100,25 +103,65 @@ pub struct Store {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     /// The change trail, and with it the deployment. Before the stamp: the one it will get.
-    trail: TrailId,
+    trail: Mutex<TrailId>,
     /// This run of the process: what it begins is its own. Another one once the process was taken for dead.
     run: Mutex<RunId>,
-    /// Behind the pools: given up after they are gone.
-    _owned: sqlite::Owned,
+    /// Behind the pools: given up after they are gone. A server has its own doors.
+    _owned: Option<sqlite::Owned>,
 }
+
+/// Longest time of one read. Only a connection on which nobody answers takes that long: statements have a shorter limit at the server.
+pub(in crate::store) const READ_MAX: Duration = Duration::from_secs(3);
 
 /// The pools of the engine in use.
 enum Pools {
     Sqlite { read: SqlitePool, write: SqlitePool },
+    Postgres(PgPool),
 }
 
-/// Runs one body on the reading pool, whichever engine it is. Writing goes through a transaction only.
+/// One statement in two dialects, where the common one will not do.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Dialect {
+    pub(in crate::store) sqlite: &'static str,
+    pub(in crate::store) postgres: &'static str,
+}
+
+/// Runs one body on a connection for reading, whichever engine it is, within [`READ_MAX`]. Writing goes through a transaction only.
 ///
-/// `on_db!(read self, pool => sqlx::query_as::<_, Row>(SQL).bind(id).fetch_optional(pool).await)`
+/// `on_db!(read self, conn => sqlx::query_as::<_, Row>(SQL).bind(id).fetch_optional(conn).await)`
+///
+/// The body yields a `Result`, whose error becomes an [`Error`]; it may run twice, since a pooled connection may have broken while nobody
+/// used it, so it borrows and does not consume. A connection that did not answer is not used again.
 macro_rules! on_db {
-    (read $store:expr, $pool:ident => $body:expr) => {
+    (read $store:expr, $conn:ident => $body:expr) => {
         match &$store.pools {
-            $crate::store::Pools::Sqlite { read: $pool, .. } => $body,
+            $crate::store::Pools::Sqlite { read, .. } => match read.acquire().await {
+                Ok(mut pooled) => {
+                    let $conn: &mut ::sqlx::sqlite::SqliteConnection = &mut *pooled;
+                    $crate::store::tx::within($crate::store::READ_MAX, async { $body }).await
+                }
+                Err(error) => Err($crate::store::Error::from(error)),
+            },
+            $crate::store::Pools::Postgres(pool) => {
+                let mut again = true;
+                loop {
+                    let outcome = match pool.acquire().await {
+                        Ok(mut pooled) => {
+                            let $conn: &mut ::sqlx::postgres::PgConnection = &mut *pooled;
+                            let outcome = $crate::store::tx::within($crate::store::READ_MAX, async { $body }).await;
+                            if matches!(outcome, Err($crate::store::Error::Unavailable { .. })) {
+                                pooled.close_on_drop();
+                            }
+                            outcome
+                        }
+                        Err(error) => Err($crate::store::Error::from(error)),
+                    };
+                    match outcome {
+                        Err($crate::store::Error::Unavailable { .. }) if again => again = false,
+                        outcome => break outcome,
+                    }
+                }
+            }
         }
     };
 }
@@ -168,22 +211,34 @@ impl Store {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        let Location::Sqlite(path) = location else { return Err(Error::BadUrl("not yet")) };
-        let owned = sqlite::Owned::take(path)?;
-        let mut conn = owned.connect().await?;
-        sqlite::check(&mut conn).await?;
-        if migrations == Migrations::Apply {
-            schema::migrate(&mut conn).await?;
-        }
-        schema::gate(&mut conn).await?;
-        sqlx::Connection::close(conn).await?;
-        let pools = owned.pools().await?;
+        let (pools, owned) = match location {
+            Location::Sqlite(path) => {
+                let owned = sqlite::Owned::take(path)?;
+                let mut conn = owned.connect().await?;
+                sqlite::check(&mut conn).await?;
+                if migrations == Migrations::Apply {
+                    schema::sqlite::migrate(&mut conn).await?;
+                }
+                schema::sqlite::gate(&mut conn).await?;
+                sqlx::Connection::close(conn).await?;
+                (owned.pools().await?, Some(owned))
+            }
+            Location::Postgres(server) => {
+                if migrations == Migrations::Apply {
+                    postgres::migrate(server).await?;
+                }
+                let mut conn = postgres::connect(server).await?;
+                schema::postgres::gate(&mut conn).await?;
+                sqlx::Connection::close(conn).await?;
+                (Pools::Postgres(postgres::pool(server)?), None)
+            }
+        };
         let trail = TrailId::generate(&*clock, &*entropy);
         let run = RunId::generate(&*clock, &*entropy);
-        let mut store = Self { pools, keys, clock, entropy, trail, run: Mutex::new(run), _owned: owned };
+        let (trail, run) = (Mutex::new(trail), Mutex::new(run));
+        let store = Self { pools, keys, clock, entropy, trail, run, _owned: owned };
         if let Some(row) = store.deployment().await? {
-            store.check_keyring(&row)?;
-            store.trail = TrailId::from_slice(&row.id).ok_or(Error::Corrupt("id of the deployment"))?;
+            store.belong_to(&row)?;
             store.recover_trails().await?;
         }
         Ok(store)
@@ -194,30 +249,36 @@ impl Store {
     /// # Errors
     /// [`Error::Locked`], [`Error::BadUrl`], [`Error::SchemaTooNew`], [`Error::Corrupt`]; the database's.
     pub async fn migrate(location: &Location) -> Result<MigrateReport, Error> {
-        let Location::Sqlite(path) = location else { return Err(Error::BadUrl("not yet")) };
-        let owned = sqlite::Owned::take(path)?;
-        let mut conn = owned.connect().await?;
-        sqlite::check(&mut conn).await?;
-        let report = schema::migrate(&mut conn).await?;
-        sqlx::Connection::close(conn).await?;
-        Ok(report)
+        match location {
+            Location::Sqlite(path) => {
+                let owned = sqlite::Owned::take(path)?;
+                let mut conn = owned.connect().await?;
+                sqlite::check(&mut conn).await?;
+                let report = schema::sqlite::migrate(&mut conn).await?;
+                sqlx::Connection::close(conn).await?;
+                Ok(report)
+            }
+            Location::Postgres(server) => postgres::migrate(server).await,
+        }
     }
 
-    /// Ties the database to an app and a keyring. The first start writes both; every later one compares.
+    /// Ties the database to an app and a keyring. The first start writes both; every later one compares, and so does the one that loses
+    /// when two make the first start at once.
     ///
     /// # Errors
     /// [`Error::AppDiffers`], [`Error::KeyringDiffers`]; the database's.
     pub async fn stamp(&self, provider: &str, environment: Environment, client_id: &str) -> Result<App, Error> {
-        let Some(row) = self.deployment().await? else {
-            let id = AppId::generate(&*self.clock, &*self.entropy);
-            let app = App { id, provider: provider.to_owned(), environment, client_id: client_id.to_owned() };
-            let mut tx = Tx::begin_unlocked(self).await?;
-            let outcome = self.write_stamp(&mut tx, &app).await;
-            return tx.finish(outcome.map(|event| (app, vec![event]))).await;
+        let row = match self.deployment().await? {
+            Some(row) => row,
+            None => match self.stamp_first(provider, environment, client_id).await {
+                // Whoever was faster stamped it: what holds is there.
+                Err(lost @ Error::Conflict(_)) => self.deployment().await?.ok_or(lost)?,
+                stamped => return stamped,
+            },
         };
-        self.check_keyring(&row)?;
+        self.belong_to(&row)?;
         let stamped = on_db!(read self, pool =>
-            sqlx::query_as::<_, AppRow>(APP).bind(row.app_id).fetch_optional(pool).await)?
+            sqlx::query_as::<_, AppRow>(APP).bind(&row.app_id).fetch_optional(pool).await)?
         .ok_or(Error::Corrupt("app of the deployment"))?;
         let app = App::try_from(stamped)?;
         if (app.provider.as_str(), app.environment, app.client_id.as_str()) != (provider, environment, client_id) {
@@ -240,8 +301,8 @@ impl Store {
     }
 
     /// The change trail; its id is the deployment's as well.
-    pub const fn change_trail(&self) -> TrailId {
-        self.trail
+    pub fn change_trail(&self) -> TrailId {
+        *self.trail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This run of the process. It changes when the process was taken for dead: not to be kept.
@@ -270,6 +331,7 @@ impl Store {
                 // Last: closing the last connection moves the write-ahead log into the file.
                 write.close().await;
             }
+            Pools::Postgres(pool) => pool.close().await,
         }
     }
 
@@ -292,8 +354,28 @@ impl Store {
         if row.key_check == self.keys.check_value { Ok(()) } else { Err(Error::KeyringDiffers) }
     }
 
+    /// The deployment that the database is stamped with is ours, if its keyring is.
+    fn belong_to(&self, row: &DeploymentRow) -> Result<(), Error> {
+        self.check_keyring(row)?;
+        let trail = TrailId::from_slice(&row.id).ok_or(Error::Corrupt("id of the deployment"))?;
+        *self.trail.lock().unwrap_or_else(PoisonError::into_inner) = trail;
+        Ok(())
+    }
+
+    async fn stamp_first(&self, provider: &str, environment: Environment, client_id: &str) -> Result<App, Error> {
+        let id = AppId::generate(&*self.clock, &*self.entropy);
+        let app = App { id, provider: provider.to_owned(), environment, client_id: client_id.to_owned() };
+        let mut tx = Tx::begin_unlocked(self).await?;
+        let outcome = self.write_stamp(&mut tx, &app).await;
+        match tx.finish(outcome.map(|event| (app, vec![event]))).await {
+            Finished::Done(outcome) => outcome,
+            Finished::Unknown { error, .. } => Err(error),
+        }
+    }
+
     async fn write_stamp(&self, tx: &mut Tx<'_>, app: &App) -> Result<Event, Error> {
-        trail::insert(tx, self.trail, TrailKind::Change).await?;
+        let trail = self.change_trail();
+        trail::insert(tx, trail, TrailKind::Change).await?;
         tx.lock_change_trail().await?;
         let now = tx.now();
         on_tx!(tx, conn => sqlx::query(INSERT_APP)
@@ -302,18 +384,26 @@ impl Store {
             .bind(app.environment.as_str())
             .bind(&app.client_id)
             .bind(now.as_micros())
-            .execute(conn).await)?;
+            .run(conn).await)?;
         on_tx!(tx, conn => sqlx::query(INSERT_DEPLOYMENT)
-            .bind(self.trail.as_bytes().as_slice())
+            .bind(trail.as_bytes().as_slice())
             .bind(app.id.as_bytes().as_slice())
             .bind(self.keys.check_value.as_slice())
             .bind(now.as_micros())
-            .execute(conn).await)?;
+            .run(conn).await)?;
         Ok(Event::new(EventKind::DeploymentStamped, now, trail::SYSTEM)
             .detail("app", app.id)
             .detail("provider", &app.provider)
             .detail("environment", app.environment)
             .detail("client_id", &app.client_id))
+    }
+}
+
+/// The statement for the engine in use.
+pub(in crate::store) const fn pick(store: &Store, dialect: Dialect) -> &'static str {
+    match store.pools {
+        Pools::Sqlite { .. } => dialect.sqlite,
+        Pools::Postgres(_) => dialect.postgres,
     }
 }
 

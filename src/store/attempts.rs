@@ -5,7 +5,7 @@ pub(in crate::store) mod list;
 use sqlx::FromRow;
 
 use super::flows::{CONSUME, Flow, FlowOutcome};
-use super::tx::{Tx, on_tx, transaction};
+use super::tx::{Run as _, Tx, on_tx, transaction};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::attempt::{AttemptKind, AttemptState};
@@ -280,7 +280,7 @@ impl Store {
                 .bind(&sealed.salt[..])
                 .bind(&sealed.ciphertext[..])
                 .bind(now.as_micros())
-                .execute(conn)
+                .run(conn)
                 .await)?;
             let mut event = act.event(EventKind::SalvageKept, now).attempt(attempt.id);
             event.merchant = attempt.merchant;

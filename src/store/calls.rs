@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::FromRow;
 
-use super::tx::{Retry, Tx, on_tx};
+use super::tx::{Run as _, Tx, on_tx, record};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AttemptId, ConnectionId, MerchantId, ProviderCallId};
@@ -122,20 +122,7 @@ impl Store {
     /// # Errors
     /// As every write of the database.
     pub async fn log_calls(&self, calls: &[CallEntry]) -> Result<()> {
-        let mut retry = Retry::new("log_calls");
-        loop {
-            let outcome = match Tx::begin_unlocked(self).await {
-                Ok(mut tx) => {
-                    let outcome = insert(&mut tx, calls).await;
-                    tx.finish_record(outcome).await
-                }
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Err(error) if retry.again(&error) => {}
-                outcome => return outcome,
-            }
-        }
+        record!(self, "log_calls", tx => insert(tx, calls).await)
     }
 
     /// At most `limit` calls below a place and not begun before `oldest`, newest first.
@@ -174,13 +161,14 @@ impl Store {
     /// # Errors
     /// As every write of the database.
     pub async fn prune_calls(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        let mut tx = Tx::begin_unlocked(self).await?;
-        let pruned = on_tx!(tx, conn => sqlx::query(PRUNE)
-            .bind(before.as_micros())
-            .bind(i64::from(limit))
-            .execute(conn)
-            .await);
-        tx.finish_record(pruned.map(|done| done.rows_affected()).map_err(Error::from)).await
+        record!(self, "prune_calls", tx => {
+            let pruned = on_tx!(tx, conn => sqlx::query(PRUNE)
+                .bind(before.as_micros())
+                .bind(i64::from(limit))
+                .run(conn)
+                .await)?;
+            Ok(pruned)
+        })
     }
 }
 
@@ -200,7 +188,7 @@ async fn insert(tx: &mut Tx<'_>, calls: &[CallEntry]) -> Result<()> {
             .bind(call.code.as_deref())
             .bind(call.detail.as_str())
             .bind(micros)
-            .execute(conn)
+            .run(conn)
             .await)?;
     }
     Ok(())

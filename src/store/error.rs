@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::domain::trail::cbor::LimitExceeded;
 
 /// What went wrong. No variant carries a value of a row or the words of the database.
@@ -83,6 +85,11 @@ impl Error {
         matches!(self, Self::Unavailable { .. } | Self::Busy)
     }
 
+    /// Nobody answered in time. What was asked for was not committed: that has a class of its own.
+    pub(in crate::store) const fn no_answer() -> Self {
+        Self::Unavailable { code: Cow::Borrowed("no answer") }
+    }
+
     /// What a failed COMMIT means. Where the engine says that nothing was written the class is that of the statement; anything
     /// else may have reached the disk, or be found there by recovery after a crash.
     pub(in crate::store) fn of_commit(error: &sqlx::Error) -> Self {
@@ -134,13 +141,20 @@ impl Fault {
         match error {
             sqlx::Error::Database(error) => {
                 let code = error.code().map_or(Cow::Borrowed("none"), |code| Cow::Owned(code.into_owned()));
-                Self::of_sqlite(code)
+                if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+                    Self::of_postgres(code)
+                } else {
+                    Self::of_sqlite(code)
+                }
             }
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::Decode(_)
             | sqlx::Error::RowNotFound => Self::Corrupt,
             sqlx::Error::Io(_) => Self::Unavailable("io".into()),
+            sqlx::Error::Tls(_) => Self::Unavailable("tls".into()),
+            // The other side spoke of something else: a connection that broke in mid-sentence.
+            sqlx::Error::Protocol(_) => Self::Unavailable("protocol".into()),
             sqlx::Error::PoolTimedOut => Self::Unavailable("pool timeout".into()),
             sqlx::Error::PoolClosed => Self::Unavailable("closed".into()),
             sqlx::Error::WorkerCrashed => Self::Unavailable("worker".into()),
@@ -161,6 +175,26 @@ impl Fault {
             // CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE.
             (19, 1555 | 2067) => Self::Unique,
             (19, _) => Self::Constraint(code),
+            _ => Self::Refused(code),
+        }
+    }
+}
+
+impl Fault {
+    /// PostgreSQL's SQLSTATE codes (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), by class where a class is of one
+    /// mind.
+    fn of_postgres(code: Cow<'static, str>) -> Self {
+        match (code.get(..2).unwrap_or_default(), &*code) {
+            // serialization_failure, deadlock_detected, lock_not_available, query_canceled (by statement_timeout).
+            (_, "40001" | "40P01" | "55P03" | "57014") => Self::Busy,
+            (_, "53100") => Self::Full(code),
+            // Connection exceptions, no resources, the operator stopped it, the system around it; read_only_sql_transaction (a standby),
+            // idle_in_transaction_session_timeout.
+            ("08" | "53" | "57" | "58", _) | (_, "25006" | "25P03") => Self::Unavailable(code),
+            (_, "23505") => Self::Unique,
+            ("23", _) => Self::Constraint(code),
+            // data_corrupted, index_corrupted.
+            (_, "XX001" | "XX002") => Self::Corrupt,
             _ => Self::Refused(code),
         }
     }

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::merchants::Private;
 use super::requests::Request;
-use super::tx::{Tx, on_tx, transaction};
+use super::tx::{Run as _, Tx, on_tx, transaction};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AppId, AttemptId, ConnectionId, FlowId, InvitationId, LinkId, MerchantId, TokenVersion};
@@ -223,7 +223,7 @@ impl Store {
                 .bind(invitation.created_at.as_micros())
                 .bind(invitation.expires_at.as_micros())
                 .bind(&mac.0[..])
-                .execute(conn)
+                .run(conn)
                 .await)?;
             self.note_request(tx, &order.request, invitation.id.as_bytes(), now).await?;
             events.push(
@@ -283,7 +283,7 @@ impl Store {
                 .bind(flow.started_at.as_micros())
                 .bind(flow.expires_at.as_micros())
                 .bind(&mac.0[..])
-                .execute(conn)
+                .run(conn)
                 .await)?;
             let event = act
                 .event(EventKind::FlowStarted, flow.started_at)

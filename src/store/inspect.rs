@@ -50,8 +50,8 @@ impl Store {
 
 async fn look(conn: &mut SqliteConnection, check_value: Option<[u8; 16]>) -> Result<Inspection> {
     sqlite::check_integrity(conn).await?;
-    let schema = schema::version(conn).await?;
-    schema::refuse_newer(schema)?;
+    let schema = schema::sqlite::version(conn).await?;
+    schema::sqlite::usable(conn, schema).await?;
     if schema == 0 {
         return Ok(Inspection::Free { schema, app: None });
     }

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::merchants::Private;
 use super::requests::Request;
-use super::tx::{Tx, on_tx, transaction};
+use super::tx::{Run as _, Tx, on_tx, transaction};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::{AppId, ConnectionId, FlowId, LinkId, MerchantId};
@@ -291,7 +291,7 @@ impl Store {
             .bind(link.changed_at.as_micros())
             .bind(link.row_version)
             .bind(&mac.0[..])
-            .execute(conn)
+            .run(conn)
             .await)?;
         Ok(act
             .event(EventKind::LinkCreated, link.created_at)
@@ -321,9 +321,9 @@ impl Store {
             .bind(next.flow.as_ref().map(|flow| &flow.as_bytes()[..]))
             .bind(&link.id.as_bytes()[..])
             .bind(link.row_version)
-            .execute(conn)
+            .run(conn)
             .await)?;
-        if done.rows_affected() != 1 {
+        if done != 1 {
             return Err(Error::Conflict("the link was changed at the same time"));
         }
         Ok(act
@@ -360,7 +360,7 @@ impl Store {
             .bind(connection.role.as_str())
             .bind(connection.created_at.as_micros())
             .bind(&mac.0[..])
-            .execute(conn)
+            .run(conn)
             .await)?;
         let event = act
             .event(EventKind::ConnectionCreated, connection.created_at)

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::tx::{Tx, on_tx};
+use super::tx::{Run as _, Tx, on_tx};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::MerchantId;
@@ -159,7 +159,7 @@ impl Store {
             .bind(&private.sealed.salt[..])
             .bind(&private.sealed.ciphertext[..])
             .bind(now.as_micros())
-            .execute(conn)
+            .run(conn)
             .await)?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tx::{Retry, Tx, on_tx, transaction};
+use super::tx::{Tx, on_tx, record, transaction};
 use super::{Error, Result, Store};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::AppId;
@@ -20,7 +20,7 @@ const COUNT: &str = "UPDATE notices SET times = times + 1, last_at_us = $1, refe
 const OBJECTS: &str = "SELECT COUNT(*) FROM notices WHERE app_id = $1 AND kind = $2 AND about = $3 AND object_id <> $4";
 const UPSERT: &str = "INSERT INTO notices (app_id, kind, about, object_id, reference_id, times, first_at_us, last_at_us) \
      VALUES ($1, $2, $3, $4, $5, 1, $6, $6) \
-     ON CONFLICT (app_id, kind, about, object_id) DO UPDATE SET times = times + 1, last_at_us = excluded.last_at_us, \
+     ON CONFLICT (app_id, kind, about, object_id) DO UPDATE SET times = notices.times + 1, last_at_us = excluded.last_at_us, \
      reference_id = COALESCE(excluded.reference_id, reference_id) RETURNING times";
 
 /// Most objects that one address is told of: an account has one, an attempt one user. More is somebody who found the address.
@@ -68,21 +68,10 @@ impl Store {
 
     /// Counts a notice that repeats one which is on record, as a log does and not as a change: whether it was one.
     async fn count_notice(&self, app: AppId, notice: &Notice) -> Result<bool> {
-        let mut retry = Retry::new("count_notice");
-        loop {
-            let outcome = match Tx::begin_unlocked(self).await {
-                Ok(mut tx) => {
-                    let now = tx.now();
-                    let counted = count(&mut tx, app, notice, now).await;
-                    tx.finish_record(counted).await
-                }
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Err(error) if retry.again(&error) => {}
-                outcome => return outcome,
-            }
-        }
+        record!(self, "count_notice", tx => {
+            let now = tx.now();
+            count(tx, app, notice, now).await
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::tx::{Tx, on_tx, transaction};
+use super::tx::{Run as _, Tx, on_tx, transaction};
 use super::{Error, Result, Store, blob, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::name::{CallerId, RequestId};
@@ -113,7 +113,7 @@ impl Store {
             on_tx!(tx, conn => sqlx::query(SETTLE)
                 .bind(request.caller.as_str())
                 .bind(request.id.as_str())
-                .execute(conn)
+                .run(conn)
                 .await)?;
             Ok(((), vec![event.clone()]))
         })
@@ -128,7 +128,7 @@ impl Store {
             on_tx!(tx, conn => sqlx::query(FORGET)
                 .bind(request.caller.as_str())
                 .bind(request.id.as_str())
-                .execute(conn)
+                .run(conn)
                 .await)?;
             Ok(((), vec![event.clone()]))
         })

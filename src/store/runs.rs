@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::clock::db_now;
-use super::tx::{Tx, on_tx, record};
+use super::tx::{Run as _, Tx, on_tx, record};
 use super::{Error, Pools, Result, Store, blob};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::RunId;
@@ -89,7 +89,7 @@ impl Store {
                 .bind(&run.as_bytes()[..])
                 .bind(&name)
                 .bind(now.as_micros())
-                .execute(conn)
+                .run(conn)
                 .await)?;
             Ok(())
         })?;
@@ -108,9 +108,8 @@ impl Store {
             let seen = on_tx!(tx, conn => sqlx::query(SEEN)
                 .bind(at.as_micros())
                 .bind(&run.as_bytes()[..])
-                .execute(conn)
-                .await?
-                .rows_affected());
+                .run(conn)
+            .await?);
             if seen == 0 {
                 return Ok(Beat { at, alive: false, leads: false, stale: Vec::new() });
             }
@@ -144,9 +143,8 @@ impl Store {
             let gone = on_tx!(tx, conn => sqlx::query(BURY)
                 .bind(&run.as_bytes()[..])
                 .bind(now.minus(lease).as_micros())
-                .execute(conn)
-                .await?
-                .rows_affected());
+                .run(conn)
+            .await?);
             if gone > 0 {
                 forget(tx, FORGET_DUTIES, run).await?;
                 forget(tx, FORGET_BIDS, run).await?;
@@ -190,13 +188,12 @@ async fn take_duty(tx: &mut Tx<'_>, duty: &str, run: RunId, at: Timestamp, lease
         .bind(&run.as_bytes()[..])
         .bind(at.plus(lease).as_micros())
         .bind(at.as_micros())
-        .execute(conn)
-        .await?
-        .rows_affected());
+        .run(conn)
+            .await?);
     Ok(taken == 1)
 }
 
 async fn forget(tx: &mut Tx<'_>, statement: &'static str, run: RunId) -> Result<()> {
-    on_tx!(tx, conn => sqlx::query(statement).bind(&run.as_bytes()[..]).execute(conn).await)?;
+    on_tx!(tx, conn => sqlx::query(statement).bind(&run.as_bytes()[..]).run(conn).await)?;
     Ok(())
 }

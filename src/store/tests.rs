@@ -12,7 +12,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _};
 
-use super::tx::transaction;
+use super::tx::{Run as _, transaction};
 use super::*;
 use crate::domain::ambient::{SystemClock, SystemEntropy};
 use crate::domain::id::MerchantId;
@@ -78,7 +78,7 @@ fn event(kind: EventKind) -> Event {
 
 /// Sets the writing connection up in another way; so are those that replace it.
 async fn replace_writer(store: &mut Store, change: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions) {
-    let Pools::Sqlite { write, .. } = &mut store.pools;
+    let Pools::Sqlite { write, .. } = &mut store.pools else { unreachable!("a file") };
     let options = change(SqliteConnectOptions::clone(&write.connect_options()));
     write.close().await;
     *write = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
@@ -224,7 +224,7 @@ async fn urls_that_name_no_file_are_refused() {
 async fn the_connections_are_set_up_as_a_vault_needs() {
     let directory = tempfile::tempdir().unwrap();
     let store = stamped(&directory).await;
-    let Pools::Sqlite { read, write } = &store.pools;
+    let Pools::Sqlite { read, write } = &store.pools else { unreachable!("a file") };
     for (pragma, expected) in [
         ("PRAGMA synchronous", 2_i64),
         ("PRAGMA foreign_keys", 1),
@@ -355,7 +355,7 @@ async fn a_closed_trail_takes_no_more_records() {
     let directory = tempfile::tempdir().unwrap();
     let store = stamped(&directory).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
-    let Pools::Sqlite { write, .. } = &store.pools;
+    let Pools::Sqlite { write, .. } = &store.pools else { unreachable!("a file") };
     sqlx::query("UPDATE trails SET closed_at_us = 1 WHERE kind = 'read'").execute(write).await.unwrap();
     let refused = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await;
     assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
@@ -467,7 +467,7 @@ async fn a_full_disk_acknowledges_nothing_that_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = stamped(&directory).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
-    let Pools::Sqlite { write, .. } = &store.pools;
+    let Pools::Sqlite { write, .. } = &store.pools else { unreachable!("a file") };
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(write).await.unwrap();
     replace_writer(&mut store, |options| options.pragma("max_page_count", (pages + 12).to_string())).await;
 
@@ -505,9 +505,9 @@ async fn a_commit_that_fails_acknowledges_nothing_and_the_next_one_works() {
     let store = stamped(&directory).await;
     let outcome: Result<(), Error> = transaction!(&store, "fails_at_commit", tx => {
         // Foreign keys that are only looked at in COMMIT make COMMIT itself fail.
-        on_tx!(tx, conn => sqlx::query("PRAGMA defer_foreign_keys = ON").execute(conn).await)?;
+        on_tx!(tx, conn => sqlx::query("PRAGMA defer_foreign_keys = ON").run(conn).await)?;
         on_tx!(tx, conn => sqlx::query(
-            "INSERT INTO read_records SELECT zeroblob(16), 1, 0, x'00', zeroblob(32), zeroblob(64)").execute(conn).await)?;
+            "INSERT INTO read_records SELECT zeroblob(16), 1, 0, x'00', zeroblob(32), zeroblob(64)").run(conn).await)?;
         Ok(((), vec![event(EventKind::MerchantCreated)]))
     });
     assert!(matches!(outcome, Err(Error::Refused { .. })), "{outcome:?}");
@@ -535,14 +535,18 @@ async fn a_database_that_stays_busy_is_given_up_and_unharmed() {
     assert_eq!(verified(&store, trail.id()).await.len(), 1);
 }
 
-#[test]
-fn a_busy_database_is_tried_a_few_times_and_an_unknown_commit_never_again() {
-    let mut retry = tx::Retry::new("test");
-    assert!([true, true, false].into_iter().all(|again| retry.again(&Error::Busy) == again));
+#[tokio::test]
+async fn a_busy_database_is_tried_a_few_times_and_an_unknown_commit_never_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = stamped(&directory).await;
+    let mut retry = tx::Retry::new(&store, "test");
+    for again in [true, true, false] {
+        assert_eq!(retry.again(&Error::Busy).await, again);
+    }
     for error in
         [Error::CommitUnknown { code: "10".into() }, Error::Unavailable { code: "13".into() }, Error::NotStamped]
     {
-        assert!(!tx::Retry::new("test").again(&error));
+        assert!(!tx::Retry::new(&store, "test").again(&error).await);
     }
 }
 
@@ -561,6 +565,11 @@ async fn a_schema_newer_than_this_build_is_refused_and_left_alone() {
     crash(stamped(&directory).await).await;
     let mut newer = raw(&directory).await;
     sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES ($1, 'x', TRUE, x'00', 0)")
+        .bind(SCHEMA_NEWEST + 1)
+        .execute(&mut newer)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE schema_compatibility SET works_from = $1")
         .bind(SCHEMA_NEWEST + 1)
         .execute(&mut newer)
         .await
@@ -601,7 +610,7 @@ async fn a_migration_that_was_edited_after_it_ran_is_refused() {
 async fn every_statement_prepares() {
     let directory = tempfile::tempdir().unwrap();
     let store = stamped(&directory).await;
-    let Pools::Sqlite { write, .. } = &store.pools;
+    let Pools::Sqlite { write, .. } = &store.pools else { unreachable!("a file") };
     for statement in [
         STATEMENTS,
         accounts::STATEMENTS,
@@ -615,6 +624,7 @@ async fn every_statement_prepares() {
         notices::STATEMENTS,
         registrations::STATEMENTS,
         requests::STATEMENTS,
+        runs::STATEMENTS,
         schema::STATEMENTS,
         sqlite::STATEMENTS,
         tokens::STATEMENTS,

@@ -9,7 +9,7 @@ pub(in crate::store) mod reads;
 use tokio_stream::StreamExt as _;
 
 use super::error::Error;
-use super::tx::{Tx, on_tx, record, transaction};
+use super::tx::{Run as _, Tx, on_tx, record, transaction};
 use super::{Store, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::TrailId;
@@ -160,10 +160,10 @@ impl Store {
         let limit = i64::from(limit.clamp(1, PAGE_RECORDS_MAX));
         // Behind every sequence that can be stored there is nothing.
         let Ok(after) = i64::try_from(after_seq) else { return Ok(Vec::new()) };
-        let mut page = Vec::new();
-        let mut bytes = 0_usize;
         on_db!(read self, pool => {
-            let query = if trail == self.trail {
+            let mut page = Vec::new();
+            let mut bytes = 0_usize;
+            let query = if trail == self.change_trail() {
                 sqlx::query_as::<_, RecordRow>(PAGE_CHANGE).bind(after).bind(limit)
             } else {
                 sqlx::query_as::<_, RecordRow>(PAGE_READS).bind(trail.as_bytes().as_slice()).bind(after).bind(limit)
@@ -177,8 +177,8 @@ impl Store {
                     break;
                 }
             }
-        });
-        Ok(page)
+            Ok::<_, Error>(page)
+        })
     }
 
     /// Compares the newest place of each open trail with its newest record. Who has the database for itself closes the read trails that
@@ -263,7 +263,7 @@ pub(in crate::store) async fn insert(tx: &mut Tx<'_>, id: TrailId, kind: TrailKi
         .bind(run.as_ref().map(|run| &run.as_bytes()[..]))
         .bind(GENESIS.0.as_slice())
         .bind(now.as_micros())
-        .execute(conn).await)?;
+        .run(conn).await)?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::domain::id::{AccountId, AppId, ConnectionId};
 use crate::domain::mac::{RowKind, RowTag};
 use crate::domain::trail::{Act, Event, EventKind};
 use crate::store::requests::Request;
-use crate::store::tx::{Tx, on_tx, transaction};
+use crate::store::tx::{Run as _, Tx, on_tx, transaction};
 use crate::store::{Error, Result, Store};
 
 #[cfg(test)]
@@ -274,7 +274,7 @@ impl Store {
             .bind(account.created_at.as_micros())
             .bind(account.changed_at.as_micros())
             .bind(&mac.0[..])
-            .execute(conn)
+            .run(conn)
             .await)?;
         Ok(())
     }

@@ -70,6 +70,7 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(try_open(&directory, [1; 16]).await.unwrap());
         let app = store.stamp("wepay", Environment::Stage, "4711").await.unwrap().id;
+        store.begin_run("test").await.unwrap();
         Self { store, app, directory }
     }
 

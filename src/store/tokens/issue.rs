@@ -15,7 +15,7 @@ use crate::domain::trail::{Act, Event, EventKind};
 use crate::store::attempts::{Attempt, standing};
 use crate::store::flows::FlowOutcome;
 use crate::store::tokens::liveness::set_liveness;
-use crate::store::tx::{Tx, on_tx, transaction};
+use crate::store::tx::{Run as _, Tx, on_tx, transaction};
 use crate::store::{Error, Result, Store};
 
 #[cfg(test)]
@@ -287,7 +287,7 @@ impl Store {
             .bind(new.expires_at.map(Timestamp::as_micros))
             .bind(liveness.as_str())
             .bind(evidence)
-            .execute(conn)
+            .run(conn)
             .await)?;
         on_tx!(tx, conn => sqlx::query(INSERT_SECRET)
             .bind(&connection.id.as_bytes()[..])
@@ -295,7 +295,7 @@ impl Store {
             .bind(i64::from(new.sealed.epoch))
             .bind(&new.sealed.salt[..])
             .bind(&new.sealed.ciphertext[..])
-            .execute(conn)
+            .run(conn)
             .await)?;
         let mut event = act
             .event(EventKind::TokenStored, now)
@@ -321,7 +321,7 @@ impl Store {
             .bind(i64::from(version.0))
             .bind(&mac.0[..])
             .bind(&connection.id.as_bytes()[..])
-            .execute(conn)
+            .run(conn)
             .await)?;
         Ok(())
     }
@@ -423,13 +423,13 @@ async fn end_candidate(tx: &mut Tx<'_>, connection: ConnectionId, version: Token
     on_tx!(tx, conn => sqlx::query(END_CANDIDATE)
         .bind(&connection.as_bytes()[..])
         .bind(i64::from(version.0))
-        .execute(conn)
+        .run(conn)
         .await)?;
     Ok(())
 }
 
 async fn end_candidates(tx: &mut Tx<'_>, connection: ConnectionId) -> Result<()> {
-    on_tx!(tx, conn => sqlx::query(END_CANDIDATES).bind(&connection.as_bytes()[..]).execute(conn).await)?;
+    on_tx!(tx, conn => sqlx::query(END_CANDIDATES).bind(&connection.as_bytes()[..]).run(conn).await)?;
     Ok(())
 }
 
@@ -442,7 +442,7 @@ pub(in crate::store) async fn set_email_index(
     on_tx!(tx, conn => sqlx::query(SET_EMAIL)
         .bind(&index[..])
         .bind(&connection.as_bytes()[..])
-        .execute(conn)
+        .run(conn)
         .await)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::domain::ambient::Timestamp;
 use crate::domain::id::{ConnectionId, TokenVersion};
 use crate::domain::token::{Liveness, UserStanding, Version, is_confirmed};
 use crate::domain::trail::{Act, Event, EventKind};
-use crate::store::tx::{Tx, on_tx, transaction};
+use crate::store::tx::{Run as _, Tx, on_tx, transaction};
 use crate::store::{Error, Result, Store, on_db};
 
 #[cfg(test)]
@@ -165,7 +165,7 @@ async fn learn_of_user(
         on_tx!(tx, conn => sqlx::query(SET_PENDING)
             .bind(&version.connection.as_bytes()[..])
             .bind(i64::from(version.number.0))
-            .execute(conn)
+            .run(conn)
             .await)?;
         version.seen_pending = true;
     }
@@ -176,7 +176,7 @@ async fn set_permanent(tx: &mut Tx<'_>, version: &Version, why: &str, act: &Act,
     on_tx!(tx, conn => sqlx::query(SET_PERMANENT)
         .bind(&version.connection.as_bytes()[..])
         .bind(i64::from(version.number.0))
-        .execute(conn)
+        .run(conn)
         .await)?;
     Ok(act.event(EventKind::TokenConfirmed, now).version(version.connection, version.number).reason(why))
 }
@@ -195,7 +195,7 @@ pub(super) async fn set_liveness(
         .bind(observed_at.as_micros())
         .bind(&before.connection.as_bytes()[..])
         .bind(i64::from(before.number.0))
-        .execute(conn)
+        .run(conn)
         .await)?;
     Ok(act
         .event(EventKind::LivenessChanged, now)

@@ -5,20 +5,21 @@ use super::{ADVANCE, HeadRow, fixed, seq_from, seq_to};
 use crate::domain::ambient::random;
 use crate::domain::trail::{Event, Hash, Record, TrailHead};
 use crate::store::error::Error;
-use crate::store::tx::{Tx, on_tx};
+use crate::store::tx::{Run as _, Tx, on_tx};
 
 const LOCK_CHANGE: &str = "UPDATE trails SET seq = seq + 1 WHERE id = $1 AND kind = 'change' RETURNING seq, hash";
 const INSERT_CHANGE: &str = "INSERT INTO change_trail \
      (seq, tag, time_us, kind, merchant_id, connection_id, record, hash, signature) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const HASH_AT: &str = "SELECT hash FROM change_trail WHERE seq = $1";
 
 /// Every statement of this file, for the test that prepares them on each engine.
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] = &[LOCK_CHANGE, INSERT_CHANGE];
+pub(in crate::store) const STATEMENTS: &[&str] = &[LOCK_CHANGE, INSERT_CHANGE, HASH_AT];
 
 /// Takes the row lock that orders all changes, and reserves the next number; the head is that of before.
 pub(in crate::store) async fn lock(tx: &mut Tx<'_>) -> Result<TrailHead, Error> {
-    let id = tx.store.trail;
+    let id = tx.store.change_trail();
     let row = on_tx!(tx, conn => sqlx::query_as::<_, HeadRow>(LOCK_CHANGE)
         .bind(id.as_bytes().as_slice()).fetch_optional(conn).await)?
     .ok_or(Error::NotStamped)?;
@@ -27,8 +28,15 @@ pub(in crate::store) async fn lock(tx: &mut Tx<'_>) -> Result<TrailHead, Error> 
     Ok(TrailHead { trail: id, seq, hash: Hash(fixed(&row.hash)?) })
 }
 
-/// Appends one record for each event behind `head`, whose row this transaction has locked.
-pub(in crate::store) async fn append(tx: &mut Tx<'_>, head: TrailHead, events: Vec<Event>) -> Result<(), Error> {
+/// The hash of the record with this number, if there is one.
+pub(in crate::store) async fn hash_at(tx: &mut Tx<'_>, seq: u64) -> Result<Option<Hash>, Error> {
+    let seq = seq_to(seq)?;
+    let row: Option<(Vec<u8>,)> = on_tx!(tx, conn => sqlx::query_as(HASH_AT).bind(seq).fetch_optional(conn).await)?;
+    row.map(|(hash,)| Ok(Hash(fixed(&hash)?))).transpose()
+}
+
+/// Appends one record for each event behind `head`, whose row this transaction has locked; the new head.
+pub(in crate::store) async fn append(tx: &mut Tx<'_>, head: TrailHead, events: Vec<Event>) -> Result<TrailHead, Error> {
     let reserved = seq_to(head.seq.saturating_add(1))?;
     let mut head = head;
     for event in events {
@@ -39,8 +47,8 @@ pub(in crate::store) async fn append(tx: &mut Tx<'_>, head: TrailHead, events: V
         .bind(head.hash.0.as_slice())
         .bind(head.trail.as_bytes().as_slice())
         .bind(reserved)
-        .execute(conn).await?.rows_affected());
-    if advanced == 1 { Ok(()) } else { Err(Error::Corrupt("change trail moved under its lock")) }
+        .run(conn).await?);
+    if advanced == 1 { Ok(head) } else { Err(Error::Corrupt("change trail moved under its lock")) }
 }
 
 async fn append_one(tx: &mut Tx<'_>, head: TrailHead, event: Event) -> Result<TrailHead, Error> {
@@ -59,6 +67,6 @@ async fn append_one(tx: &mut Tx<'_>, head: TrailHead, event: Event) -> Result<Tr
         .bind(sealed.bytes.as_slice())
         .bind(sealed.hash.0.as_slice())
         .bind(sealed.signature.0.as_slice())
-        .execute(conn).await)?;
+        .run(conn).await)?;
     Ok(TrailHead { trail: head.trail, seq, hash: sealed.hash })
 }

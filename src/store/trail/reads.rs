@@ -8,7 +8,7 @@ use crate::domain::id::TrailId;
 use crate::domain::trail::{Event, EventKind, GENESIS, Hash, Record, SealedRecord, TrailHead};
 use crate::store::Store;
 use crate::store::error::Error;
-use crate::store::tx::{Retry, Tx, on_tx, transaction};
+use crate::store::tx::{Run as _, Tx, on_tx, record, transaction};
 
 /// Reason of a [`EventKind::TrailClosed`] that the trail's own process wrote.
 pub const CLOSED: &str = "closed";
@@ -20,7 +20,8 @@ const INSERT_READS: &str = "INSERT INTO read_records (trail_id, seq, time_us, re
      VALUES ($1, $2, $3, $4, $5, $6)";
 const CLOSE: &str =
     "UPDATE trails SET closed_at_us = $1 WHERE id = $2 AND kind = 'read' AND seq = $3 AND closed_at_us IS NULL";
-const HEAD: &str = "SELECT seq, hash FROM trails WHERE id = $1";
+// Takes the lock of the row: behind whatever a transaction of unknown outcome is still doing at the server.
+const HEAD: &str = "UPDATE trails SET seq = seq WHERE id = $1 RETURNING seq, hash";
 
 /// Every statement of this file, for the test that prepares them on each engine.
 #[cfg(test)]
@@ -110,45 +111,38 @@ impl Store {
         if events.is_empty() {
             return Ok(trail.head);
         }
-        let mut record = Record {
+        let record = Record {
             trail: trail.head.trail,
             seq: trail.head.seq.saturating_add(1),
             time: self.clock.now(),
             previous: trail.head.hash,
             events,
         };
-        let mut retry = Retry::new("append_reads");
-        loop {
-            record.time = self.clock.now();
-            let sealed = match self.seal(&record) {
-                Ok(sealed) => sealed,
-                Err(error) => return Err(Unwritten { error, events: record.events }),
-            };
-            let next = TrailHead { trail: record.trail, seq: record.seq, hash: sealed.hash };
-            // From here until the answer the head is one of two; being cancelled leaves it so.
-            trail.pending = Some(next);
-            let outcome = match Tx::begin_unlocked(self).await {
-                Ok(mut tx) => {
-                    let outcome = append_read(&mut tx, trail.head, &record, &sealed).await;
-                    tx.finish_record(outcome).await
-                }
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(()) => {
-                    *trail = ReadTrail { head: next, pending: None };
-                    return Ok(next);
-                }
-                Err(error) => {
-                    if !matches!(error, Error::CommitUnknown { .. }) {
-                        trail.pending = None;
-                    }
-                    if !retry.again(&error) {
-                        return Err(Unwritten { error, events: record.events });
-                    }
-                }
+        let sealed = match self.seal(&record) {
+            Ok(sealed) => sealed,
+            Err(error) => return Err(Unwritten { error, events: record.events }),
+        };
+        let next = TrailHead { trail: record.trail, seq: record.seq, hash: sealed.hash };
+        // From here until the answer the head is one of two; being cancelled leaves it so.
+        let head = trail.head;
+        trail.pending = Some(next);
+        let outcome = record!(self, "append_reads", tx => append_read(tx, head, &record, &sealed).await);
+        let error = match outcome {
+            Ok(()) => {
+                *trail = ReadTrail { head: next, pending: None };
+                return Ok(next);
             }
-        }
+            Err(unknown @ Error::CommitUnknown { .. }) => match self.find_outcome(trail).await {
+                Ok(()) if trail.head == next => return Ok(next),
+                Ok(()) => unknown,
+                Err(error) => error,
+            },
+            Err(error) => {
+                trail.pending = None;
+                error
+            }
+        };
+        Err(Unwritten { error, events: record.events })
     }
 
     /// Closes a read trail; the change trail records its size and head. If this fails, another process does it, or the next start.
@@ -166,16 +160,14 @@ impl Store {
         let Some(pending) = trail.pending else { return Ok(()) };
         let id = trail.head.trail;
         // In a write transaction: behind whatever the cancelled one is still doing.
-        let mut tx = Tx::begin_unlocked(self).await?;
-        let row = read_head(&mut tx, id).await;
-        let found = tx.finish_record(row).await?.ok_or(Error::Corrupt("a trail is gone"))?;
+        let found = record!(self, "read_head", tx => read_head(tx, id).await)?;
+        let found = found.ok_or(Error::Corrupt("a trail is gone"))?;
         if found != trail.head && found != pending {
             return Err(Error::Corrupt("head of a read trail is not what its writer wrote"));
         }
         *trail = ReadTrail { head: found, pending: None };
         Ok(())
     }
-
 }
 
 /// Closes the trail at this head, for the change trail to record.
@@ -185,7 +177,7 @@ pub(super) async fn close(tx: &mut Tx<'_>, head: TrailHead, reason: &str) -> Res
         .bind(now.as_micros())
         .bind(head.trail.as_bytes().as_slice())
         .bind(seq_to(head.seq)?)
-        .execute(conn).await?.rows_affected());
+        .run(conn).await?);
     if closed != 1 {
         return Err(Error::Conflict("the read trail is closed or has another head"));
     }
@@ -205,7 +197,7 @@ async fn append_read(tx: &mut Tx<'_>, head: TrailHead, record: &Record, sealed: 
         .bind(sealed.hash.0.as_slice())
         .bind(trail.as_bytes().as_slice())
         .bind(seq_to(head.seq)?)
-        .execute(conn).await?.rows_affected());
+        .run(conn).await?);
     if advanced != 1 {
         return Err(Error::Conflict("the read trail is closed or has another head"));
     }
@@ -216,7 +208,7 @@ async fn append_read(tx: &mut Tx<'_>, head: TrailHead, record: &Record, sealed: 
         .bind(sealed.bytes.as_slice())
         .bind(sealed.hash.0.as_slice())
         .bind(sealed.signature.0.as_slice())
-        .execute(conn).await)?;
+        .run(conn).await)?;
     Ok(())
 }
 

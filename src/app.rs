@@ -28,9 +28,10 @@ use crate::grpc::listener::{Anyone, Incoming, Limits, Rejections, Tls, TlsFiles}
 use crate::policy::SharedPolicy;
 use crate::provider::{CAPABILITIES, Client, Credentials, Endpoints};
 use crate::service::{
-    AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Parts, Presence, Services, Settings, keep_pruning, while_leading,
+    AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Health, Parts, Presence, Services, Settings, Standing, keep_pruning,
+    while_leading,
 };
-use crate::store::{Location, PostgresTls, Store, StoreKeys};
+use crate::store::{Location, Migrations, PostgresTls, Store, StoreKeys};
 use crate::vault::{Keyring, Vault};
 use crate::{grpc, http, service};
 
@@ -134,7 +135,9 @@ pub struct Running {
     store: Arc<Store>,
     policy: Arc<SharedPolicy>,
     tls: [Arc<Tls>; 2],
-    serving: watch::Sender<bool>,
+    health: Health,
+    clock: Arc<dyn Clock>,
+    announce: Duration,
     stop: CancellationToken,
     servers: JoinSet<()>,
     writer: JoinHandle<()>,
@@ -166,7 +169,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         check_value: vault.check_value(),
     };
     let location = location(&config.database)?;
-    let store = Store::open(&location, keys, Arc::clone(&around.clock), Arc::clone(&around.entropy)).await?;
+    let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let store = Store::open_with(&location, migrations(&config.database), keys, clock, entropy).await?;
     let store = Arc::new(store);
     let app = store.stamp(PROVIDER, config.environment, &config.client_id).await?;
     store.note_policy(policy.snapshot().hash()).await?;
@@ -194,13 +198,15 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         services.adopt_open_attempts().await.map_err(StartError::Recovery)?;
     }
     let stop = CancellationToken::new();
+    let health = Health::default();
+    services.look_at_health(&health).await;
     let mut servers = JoinSet::new();
     let (rejections, rejected) = Rejections::channel(REJECTIONS_MAX);
     let [grpc_tls, public_tls] = tls.clone();
     let callers = SpiffeCallers::new(config.trust_domains.iter().cloned());
     let calls = Incoming::start(listeners.grpc, grpc_tls, callers, Limits::default(), rejections.clone());
     let browsers = Incoming::start(listeners.public, public_tls, Anyone, Limits::default(), Rejections::channel(1).0);
-    servers.spawn(serve_grpc(services.clone(), around.clone(), calls, stop.clone()));
+    servers.spawn(serve_grpc(services.clone(), around.clone(), calls, health.watch(), stop.clone()));
     let provider_ui_origin = ui_origin(config)?;
     let returns = settings.return_urls.iter().map(|url| url.origin().ascii_serialization());
     let site = http::PublicSite {
@@ -213,10 +219,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let browsers = browsers.filter_map(|browser| browser.ok().map(|browser| (browser.info().0, browser)));
     let browsers = browsers.map(|(address, browser)| (browser, address));
     servers.spawn(http::serve(browsers, http::public_router(services.clone(), site), stop.clone()));
-    let serving = watch::Sender::new(false);
-    let readiness =
-        http::Readiness { services: services.clone(), serving: serving.subscribe(), clock: Arc::clone(&around.clock) };
-    servers.spawn(serve_ops(listeners.ops, readiness, stop.clone()));
+    servers.spawn(serve_ops(listeners.ops, health.watch(), stop.clone()));
+    servers.spawn(look(services.clone(), health.clone(), stop.clone()));
     let shown = tokio::spawn({
         let presence = Arc::clone(&presence);
         async move { presence.keep().await }
@@ -230,14 +234,17 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let (clock, leads) = (Arc::clone(&around.clock), presence.leads());
     servers.spawn(prune(Arc::clone(&store), clock, config.retention, leads, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
-    serving.send_replace(true);
+    health.begin();
     info!(app.id = %app.id, "serving");
+    let (clock, announce) = (Arc::clone(&around.clock), config.announce);
     Ok(Running {
         services,
         store,
         policy,
         tls,
-        serving,
+        health,
+        clock,
+        announce,
         stop,
         servers,
         writer,
@@ -285,10 +292,12 @@ impl Running {
         self.stop.cancelled().await;
     }
 
-    /// Stops accepting, lets calls under way finish, waits for every mint that is armed, closes the read trail and the database.
+    /// Tells of the end for as long as configured, while still serving; then stops accepting, lets calls under way finish, waits for every mint that is armed, closes the read trail and the database.
     pub async fn stop(mut self) {
-        self.serving.send_replace(false);
         self.presence.retire();
+        self.health.end();
+        info!(announced_ms = self.announce.as_millis(), "ending");
+        self.clock.sleep(self.announce).await;
         self.services.begin_to_drain();
         self.stop.cancel();
         let calls = async { while self.servers.join_next().await.is_some() {} };
@@ -316,19 +325,26 @@ async fn serve_grpc(
     services: Services,
     around: Surroundings,
     calls: Incoming<grpc::auth::Caller>,
+    health: watch::Receiver<Standing>,
     stop: CancellationToken,
 ) {
-    let stopped = stop.clone().cancelled_owned();
-    if let Err(ended) = grpc::serve(services, around.clock, around.entropy, calls, stopped).await {
+    if let Err(ended) = grpc::serve(services, around.clock, around.entropy, calls, health, stop.clone()).await {
         error!("the gRPC server ended: {ended}");
     }
     stop.cancel();
 }
 
-async fn serve_ops(listener: TcpListener, readiness: http::Readiness, stop: CancellationToken) {
-    let served = axum::serve(listener, http::ops_router(readiness)).with_graceful_shutdown(stop.cancelled_owned());
+async fn serve_ops(listener: TcpListener, health: watch::Receiver<Standing>, stop: CancellationToken) {
+    let served = axum::serve(listener, http::ops_router(health)).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(ended) = served.await {
         error!("the ops server ended: {ended}");
+    }
+}
+
+async fn look(services: Services, health: Health, stop: CancellationToken) {
+    tokio::select! {
+        () = services.keep_looking_at_health(&health) => {}
+        () = stop.cancelled() => {}
     }
 }
 
@@ -486,6 +502,15 @@ pub fn create_keyring(path: &Path, around: &Surroundings) -> Result<(), StartErr
 pub async fn migrate(config: &Config) -> Result<(i64, i64), StartError> {
     let report = Store::migrate(&location(&config.database)?).await?;
     Ok((report.from, report.to))
+}
+
+/// Whether a start may bring the schema up to date: in a file that it owns. On a server other processes are at work, and the service's role
+/// may not: there it is a step of its own, [`migrate`].
+const fn migrations(database: &Database) -> Migrations {
+    match database {
+        Database::Sqlite(_) => Migrations::Apply,
+        Database::Postgres(_) => Migrations::Refuse,
+    }
 }
 
 /// The URL of the configured database.

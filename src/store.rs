@@ -29,6 +29,7 @@ mod tests;
 mod tokens;
 mod trail;
 mod tx;
+mod vitals;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
 pub use self::tokens::{EarlierTokens, Head, NewToken, Observed, SeenUser, StoredToken, TemporaryDue};
 pub use self::trail::events::{RecordPlace, RecordsOf};
 pub use self::trail::{CLOSED, CRASHED, PAGE_BYTES_MAX, PAGE_RECORDS_MAX, ReadTrail, Trail, TrailKind};
+pub use self::vitals::ClockOffset;
 
 /// A result of the store.
 pub(in crate::store) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -183,8 +185,8 @@ struct AppRow {
 }
 
 impl Store {
-    /// Opens the database, making it and bringing its schema up to date where needed: [`Store::open_with`] and
-    /// [`Migrations::Apply`].
+    /// Opens the database: [`Store::open_with`]. A file is made, and its schema brought up to date, where needed; a server's schema is
+    /// changed by [`Store::migrate`] alone, as another role.
     ///
     /// # Errors
     /// Those of [`Store::open_with`].
@@ -194,7 +196,11 @@ impl Store {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        Self::open_with(location, Migrations::Apply, keys, clock, entropy).await
+        let migrations = match location {
+            Location::Sqlite(_) => Migrations::Apply,
+            Location::Postgres(_) => Migrations::Refuse,
+        };
+        Self::open_with(location, migrations, keys, clock, entropy).await
     }
 
     /// Opens the database: takes its lock, checks its integrity and schema, and closes the read trails of a process that died.

@@ -122,6 +122,11 @@ impl<'s> Reader<'s> {
         self.push(key, place, rule, mend);
     }
 
+    /// Whether the key is set at all, rightly or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.place(key).is_some()
+    }
+
     /// A value that must be there; `None` when it is not or is refused.
     pub(super) fn required<T>(&mut self, key: &str, check: impl FnOnce(&str) -> Result<T, Complaint>) -> Option<T> {
         match self.optional(key, check) {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -308,6 +309,7 @@ fn config(product: &Path, sandbox: &Sandbox, listeners: &Listeners) -> Result<Co
             return_urls: vec![RETURN_URL.to_owned()],
         },
         ops: OpsConfig { listen: address(&listeners.ops)? },
+        announce: Duration::ZERO,
         confirmation: Confirmation::Always,
         timing: Timing::default(),
         retention: Retention::default(),

@@ -41,7 +41,7 @@ pub enum Error {
     #[error("record is over a limit")]
     Limit(#[from] LimitExceeded),
     /// The schema is older than this build can use: run `strongroom migrate`.
-    #[error("schema version {found} is older than {oldest}, the oldest this build can use")]
+    #[error("schema version {found} is older than {oldest}, the oldest this build can use; run `strongroom migrate`")]
     SchemaTooOld {
         /// What the database has; 0 when it is empty.
         found: i64,

@@ -21,7 +21,7 @@ const OBJECTS: &str = "SELECT COUNT(*) FROM notices WHERE app_id = $1 AND kind =
 const UPSERT: &str = "INSERT INTO notices (app_id, kind, about, object_id, reference_id, times, first_at_us, last_at_us) \
      VALUES ($1, $2, $3, $4, $5, 1, $6, $6) \
      ON CONFLICT (app_id, kind, about, object_id) DO UPDATE SET times = notices.times + 1, last_at_us = excluded.last_at_us, \
-     reference_id = COALESCE(excluded.reference_id, reference_id) RETURNING times";
+     reference_id = COALESCE(excluded.reference_id, notices.reference_id) RETURNING times";
 
 /// Most objects that one address is told of: an account has one, an attempt one user. More is somebody who found the address.
 const OBJECTS_MAX: i64 = 8;

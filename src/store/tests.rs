@@ -2,16 +2,19 @@
 
 mod altered;
 mod business;
+mod ground;
 mod lists;
 mod openings;
 mod registered;
+mod schemas;
 
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
+use self::ground::{Ground, Intruder};
 use super::tx::{Run as _, transaction};
 use super::*;
 use crate::domain::ambient::{SystemClock, SystemEntropy};
@@ -49,27 +52,17 @@ fn keys(check_value: [u8; 16]) -> StoreKeys {
     StoreKeys { signer: Arc::new(ToySigner), mac: Arc::new(ToyMac), check_value }
 }
 
-fn file(directory: &tempfile::TempDir) -> std::path::PathBuf {
-    directory.path().join("state").join("strongroom.db")
+async fn try_open(ground: &Ground, check_value: [u8; 16]) -> Result<Store, Error> {
+    if let Ground::Schema(_) = ground {
+        Store::migrate(&ground.migrator()).await?;
+    }
+    Store::open(&ground.location(), keys(check_value), Arc::new(SystemClock), Arc::new(SystemEntropy)).await
 }
 
-fn location(directory: &tempfile::TempDir) -> Location {
-    Location::Sqlite(file(directory))
-}
-
-async fn try_open(directory: &tempfile::TempDir, check_value: [u8; 16]) -> Result<Store, Error> {
-    Store::open(&location(directory), keys(check_value), Arc::new(SystemClock), Arc::new(SystemEntropy)).await
-}
-
-async fn stamped(directory: &tempfile::TempDir) -> Store {
-    let store = try_open(directory, [1; 16]).await.unwrap();
+async fn stamped(ground: &Ground) -> Store {
+    let store = try_open(ground, [1; 16]).await.unwrap();
     store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
     store
-}
-
-/// The file as an intruder would open it.
-async fn raw(directory: &tempfile::TempDir) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(file(directory)).foreign_keys(false).connect().await.unwrap()
 }
 
 fn event(kind: EventKind) -> Event {
@@ -130,10 +123,28 @@ async fn crash(store: Store) {
     drop(store);
 }
 
-#[tokio::test]
-async fn a_first_start_stamps_the_database_and_a_later_one_finds_the_same() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = try_open(&directory, [1; 16]).await.unwrap();
+business::store_suite! {
+    super::Ground,
+    a_first_start_stamps_the_database_and_a_later_one_finds_the_same,
+    another_app_and_another_keyring_are_refused_and_write_nothing,
+    a_hundred_concurrent_changes_make_one_chain_without_gaps,
+    an_error_of_the_body_leaves_nothing,
+    a_body_without_events_changed_nothing,
+    a_cancelled_transaction_rolls_back_and_blocks_nobody,
+    a_unique_row_that_exists_is_a_conflict,
+    a_batch_of_reads_is_one_record_and_closing_names_size_and_head,
+    a_closed_trail_takes_no_more_records,
+    after_a_cancelled_append_the_head_is_read_back,
+    records_can_be_neither_changed_nor_removed_nor_replaced_nor_skipped,
+    a_start_notices_that_the_newest_record_is_not_the_head,
+    a_schema_newer_than_this_build_is_refused_and_left_alone,
+    migrating_is_a_step_of_its_own_where_starting_may_not,
+    a_migration_that_was_edited_after_it_ran_is_refused,
+    every_statement_prepares,
+}
+
+async fn a_first_start_stamps_the_database_and_a_later_one_finds_the_same(ground: Ground) {
+    let store = try_open(&ground, [1; 16]).await.unwrap();
     assert_eq!(store.position().await.unwrap().seq, 0);
     let early = append(&store, event(EventKind::MerchantCreated)).await;
     assert!(matches!(early, Err(Error::NotStamped)), "{early:?}");
@@ -143,7 +154,7 @@ async fn a_first_start_stamps_the_database_and_a_later_one_finds_the_same() {
     let trail = store.change_trail();
     crash(store).await;
 
-    let store = try_open(&directory, [1; 16]).await.unwrap();
+    let store = try_open(&ground, [1; 16]).await.unwrap();
     assert_eq!(store.change_trail(), trail);
     assert_eq!(store.stamp("wepay", Environment::Stage, "4711").await.unwrap(), app);
     assert_eq!(kinds(&verified(&store, trail).await), [EventKind::DeploymentStamped]);
@@ -152,10 +163,8 @@ async fn a_first_start_stamps_the_database_and_a_later_one_finds_the_same() {
     assert_ne!(position.tag, [0; 8]);
 }
 
-#[tokio::test]
-async fn another_app_and_another_keyring_are_refused_and_write_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn another_app_and_another_keyring_are_refused_and_write_nothing(ground: Ground) {
+    let store = stamped(&ground).await;
     for (provider, environment, client_id) in [
         ("other", Environment::Stage, "4711"),
         ("wepay", Environment::Production, "4711"),
@@ -167,32 +176,33 @@ async fn another_app_and_another_keyring_are_refused_and_write_nothing() {
     store.open_read_trail("system").await.unwrap();
     crash(store).await;
     // The trail left open shows that a wrong keyring signs nothing, not even its closing.
-    assert!(matches!(try_open(&directory, [2; 16]).await, Err(Error::KeyringDiffers)));
-    let store = try_open(&directory, [1; 16]).await.unwrap();
+    assert!(matches!(try_open(&ground, [2; 16]).await, Err(Error::KeyringDiffers)));
+    let store = try_open(&ground, [1; 16]).await.unwrap();
     let events = verified(&store, store.change_trail()).await;
     assert_eq!(kinds(&events), [EventKind::DeploymentStamped, EventKind::TrailOpened, EventKind::TrailClosed]);
 }
 
 #[tokio::test]
 async fn one_process_owns_the_file_until_it_lets_go() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
-    assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Locked)));
-    assert!(matches!(Store::migrate(&location(&directory)).await, Err(Error::Locked)));
+    let ground = Ground::file();
+    let store = stamped(&ground).await;
+    assert!(matches!(try_open(&ground, [1; 16]).await, Err(Error::Locked)));
+    assert!(matches!(Store::migrate(&ground.migrator()).await, Err(Error::Locked)));
     drop(store);
-    try_open(&directory, [1; 16]).await.unwrap();
+    try_open(&ground, [1; 16]).await.unwrap();
 }
 
 #[tokio::test]
 async fn nobody_but_the_owner_may_read_the_files() {
     use std::os::unix::fs::PermissionsExt as _;
-    let directory = tempfile::tempdir().unwrap();
-    let _store = stamped(&directory).await;
+    let ground = Ground::file();
+    let _store = stamped(&ground).await;
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    let state = directory.path().join("state");
-    assert_eq!(mode(&state), 0o700);
+    let Location::Sqlite(file) = ground.location() else { unreachable!("a file") };
+    let state = file.parent().unwrap();
+    assert_eq!(mode(state), 0o700);
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(&state).unwrap() {
+    for entry in std::fs::read_dir(state).unwrap() {
         let path = entry.unwrap().path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
         names.push(path.file_name().unwrap().to_owned());
@@ -222,8 +232,8 @@ async fn urls_that_name_no_file_are_refused() {
 
 #[tokio::test]
 async fn the_connections_are_set_up_as_a_vault_needs() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+    let ground = Ground::file();
+    let store = stamped(&ground).await;
     let Pools::Sqlite { read, write } = &store.pools else { unreachable!("a file") };
     for (pragma, expected) in [
         ("PRAGMA synchronous", 2_i64),
@@ -238,10 +248,8 @@ async fn the_connections_are_set_up_as_a_vault_needs() {
     assert!(refused.is_err(), "the reading pool must not write");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hundred_concurrent_changes_make_one_chain_without_gaps() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(stamped(&directory).await);
+async fn a_hundred_concurrent_changes_make_one_chain_without_gaps(ground: Ground) {
+    let store = Arc::new(stamped(&ground).await);
     let tasks: Vec<_> = (0..100_u8)
         .map(|number| {
             let store = Arc::clone(&store);
@@ -268,10 +276,8 @@ async fn a_hundred_concurrent_changes_make_one_chain_without_gaps() {
     assert_eq!(store.position().await.unwrap().seq, 201);
 }
 
-#[tokio::test]
-async fn an_error_of_the_body_leaves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn an_error_of_the_body_leaves_nothing(ground: Ground) {
+    let store = stamped(&ground).await;
     let before = store.position().await.unwrap();
     let outcome: Result<(), Error> = transaction!(&store, "fails", tx => {
         trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
@@ -284,10 +290,8 @@ async fn an_error_of_the_body_leaves_nothing() {
     verified(&store, store.change_trail()).await;
 }
 
-#[tokio::test]
-async fn a_body_without_events_changed_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn a_body_without_events_changed_nothing(ground: Ground) {
+    let store = stamped(&ground).await;
     let value: Result<u8, Error> = transaction!(&store, "nothing", tx => {
         trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
         Ok((5, Vec::new()))
@@ -297,10 +301,8 @@ async fn a_body_without_events_changed_nothing() {
     assert_eq!(verified(&store, store.change_trail()).await.len(), 1);
 }
 
-#[tokio::test]
-async fn a_cancelled_transaction_rolls_back_and_blocks_nobody() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn a_cancelled_transaction_rolls_back_and_blocks_nobody(ground: Ground) {
+    let store = stamped(&ground).await;
     let hanging = async {
         transaction!(&store, "hangs", tx => {
             trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
@@ -314,10 +316,8 @@ async fn a_cancelled_transaction_rolls_back_and_blocks_nobody() {
     assert_eq!(verified(&store, store.change_trail()).await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_unique_row_that_exists_is_a_conflict() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn a_unique_row_that_exists_is_a_conflict(ground: Ground) {
+    let store = stamped(&ground).await;
     let twice: Result<(), Error> = transaction!(&store, "twice", tx => {
         trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
         trail::insert(tx, TrailId::from_bytes([9; 16]), TrailKind::Read).await?;
@@ -326,10 +326,8 @@ async fn a_unique_row_that_exists_is_a_conflict() {
     assert!(matches!(twice, Err(Error::Conflict(_))), "{twice:?}");
 }
 
-#[tokio::test]
-async fn a_batch_of_reads_is_one_record_and_closing_names_size_and_head() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn a_batch_of_reads_is_one_record_and_closing_names_size_and_head(ground: Ground) {
+    let store = stamped(&ground).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
     let id = trail.id();
     let first = store.append_reads(&mut trail, vec![event(EventKind::TokenRead); 3]).await.unwrap();
@@ -350,13 +348,10 @@ async fn a_batch_of_reads_is_one_record_and_closing_names_size_and_head() {
     assert!(store.trails().await.unwrap().iter().any(|one| one.head == second && one.closed_at.is_some()));
 }
 
-#[tokio::test]
-async fn a_closed_trail_takes_no_more_records() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn a_closed_trail_takes_no_more_records(ground: Ground) {
+    let store = stamped(&ground).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
-    let Pools::Sqlite { write, .. } = &store.pools else { unreachable!("a file") };
-    sqlx::query("UPDATE trails SET closed_at_us = 1 WHERE kind = 'read'").execute(write).await.unwrap();
+    ground.intruder().await.run("UPDATE trails SET closed_at_us = 1 WHERE kind = 'read'").await.unwrap();
     let refused = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await;
     assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
     assert!(verified(&store, trail.id()).await.is_empty());
@@ -364,13 +359,13 @@ async fn a_closed_trail_takes_no_more_records() {
 
 #[tokio::test]
 async fn a_trail_left_open_by_a_crash_is_closed_by_the_next_start_with_what_it_finds() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+    let ground = Ground::file();
+    let store = stamped(&ground).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
     let head = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
     // No close: the lock goes with the store, and nothing else happens.
     drop(store);
-    let store = try_open(&directory, [1; 16]).await.unwrap();
+    let store = try_open(&ground, [1; 16]).await.unwrap();
     let events = verified(&store, store.change_trail()).await;
     let closing = events.last().unwrap();
     assert_eq!((closing.kind, closing.trail), (EventKind::TrailClosed, Some(head.trail)));
@@ -378,14 +373,12 @@ async fn a_trail_left_open_by_a_crash_is_closed_by_the_next_start_with_what_it_f
     assert_eq!(closing.details["size"], "1");
     assert_eq!(closing.details["head"], head.hash.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     crash(store).await;
-    let store = try_open(&directory, [1; 16]).await.unwrap();
+    let store = try_open(&ground, [1; 16]).await.unwrap();
     assert_eq!(verified(&store, store.change_trail()).await.len(), events.len(), "closed once");
 }
 
-#[tokio::test]
-async fn after_a_cancelled_append_the_head_is_read_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn after_a_cancelled_append_the_head_is_read_back(ground: Ground) {
+    let store = stamped(&ground).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
     // Cancelled after the n-th poll: before the commit was sent for small n, between it and its answer for some n, never for
     // large ones.
@@ -408,64 +401,74 @@ async fn after_a_cancelled_append_the_head_is_read_back() {
     assert!((acknowledged + 1..60).contains(&head.seq), "all that was acknowledged stands, not all that was begun");
 }
 
-#[tokio::test]
-async fn records_can_be_neither_changed_nor_removed_nor_replaced_nor_skipped() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+async fn records_can_be_neither_changed_nor_removed_nor_replaced_nor_skipped(ground: Ground) {
+    let store = stamped(&ground).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
     store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
-    let mut intruder = raw(&directory).await;
-    for statement in [
+    let mut intruder = ground.intruder().await;
+    // The codes with which a trigger refuses: SQLITE_CONSTRAINT_TRIGGER, raise_exception.
+    let (by_trigger, own) = match ground {
+        Ground::File(_) => (
+            "1811",
+            [
+                "INSERT OR REPLACE INTO change_trail SELECT * FROM change_trail WHERE seq = 1",
+                "INSERT OR REPLACE INTO read_records SELECT * FROM read_records",
+            ],
+        ),
+        Ground::Schema(_) => ("P0001", ["TRUNCATE change_trail", "TRUNCATE read_records"]),
+    };
+    let every = [
         "UPDATE change_trail SET kind = 'other'",
         "DELETE FROM change_trail",
-        "INSERT OR REPLACE INTO change_trail SELECT * FROM change_trail WHERE seq = 1",
         "INSERT INTO change_trail SELECT seq + 5, tag, time_us, kind, merchant_id, connection_id, record, hash, signature \
          FROM change_trail WHERE seq = 1",
         "UPDATE read_records SET time_us = 0",
         "DELETE FROM read_records",
-        "INSERT OR REPLACE INTO read_records SELECT * FROM read_records",
         "INSERT INTO read_records SELECT trail_id, seq + 5, time_us, record, hash, signature FROM read_records",
-    ] {
-        let refused = sqlx::query(statement).execute(&mut intruder).await.unwrap_err();
-        let code = refused.as_database_error().unwrap().code().unwrap().into_owned();
-        assert_eq!(code, "1811", "{statement} must be refused by a trigger");
+    ];
+    for statement in every.into_iter().chain(own) {
+        assert_eq!(intruder.run(statement).await, Err(by_trigger.to_owned()), "{statement}");
     }
     verified(&store, trail.id()).await;
     verified(&store, store.change_trail()).await;
 }
 
-#[tokio::test]
-async fn a_start_notices_that_the_newest_record_is_not_the_head() {
-    for damage in [
-        "UPDATE trails SET seq = seq - 1 WHERE kind = 'read'",
-        "UPDATE trails SET hash = randomblob(32) WHERE kind = 'change'",
-        "DROP TRIGGER read_records_keeps; UPDATE read_records SET record = x'00'",
-        "DROP TRIGGER read_records_stays; DELETE FROM read_records",
+async fn a_start_notices_that_the_newest_record_is_not_the_head(ground: Ground) {
+    let store = stamped(&ground).await;
+    let mut trail = store.open_read_trail("system").await.unwrap();
+    store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
+    crash(store).await;
+    let mut intruder = ground.intruder().await;
+    intruder.unbind().await;
+    for (damage, mend) in [
+        ("UPDATE trails SET seq = seq - 1 WHERE kind = 'read'", "UPDATE trails SET seq = seq + 1 WHERE kind = 'read'"),
+        (
+            "CREATE TABLE kept AS SELECT * FROM trails; UPDATE trails SET hash = zeroblob(32) WHERE kind = 'change'",
+            "DELETE FROM trails; INSERT INTO trails SELECT * FROM kept; DROP TABLE kept",
+        ),
+        ("CREATE TABLE kept AS SELECT * FROM read_records; UPDATE read_records SET record = zeroblob(1)", ""),
+        ("DELETE FROM read_records", "INSERT INTO read_records SELECT * FROM kept"),
     ] {
-        let directory = tempfile::tempdir().unwrap();
-        let store = stamped(&directory).await;
-        let mut trail = store.open_read_trail("system").await.unwrap();
-        store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
-        crash(store).await;
-        let mut intruder = raw(&directory).await;
-        intruder.execute(damage.into_sql_str()).await.unwrap();
-        intruder.close().await.unwrap();
-        assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Corrupt(_))), "{damage}");
+        intruder.run(damage).await.unwrap();
+        assert!(matches!(try_open(&ground, [1; 16]).await, Err(Error::Corrupt(_))), "{damage}");
+        intruder.run(mend).await.unwrap();
     }
+    try_open(&ground, [1; 16]).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::create_dir(directory.path().join("state")).unwrap();
-    std::fs::write(file(&directory), [0x55; 8192]).unwrap();
-    assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Corrupt(_))));
+    let ground = Ground::file();
+    let Location::Sqlite(file) = ground.location() else { unreachable!("a file") };
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::write(file, [0x55; 8192]).unwrap();
+    assert!(matches!(try_open(&ground, [1; 16]).await, Err(Error::Corrupt(_))));
 }
 
 #[tokio::test]
 async fn a_full_disk_acknowledges_nothing_that_is_not_there() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut store = stamped(&directory).await;
+    let ground = Ground::file();
+    let mut store = stamped(&ground).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
     let Pools::Sqlite { write, .. } = &store.pools else { unreachable!("a file") };
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(write).await.unwrap();
@@ -494,15 +497,15 @@ async fn a_full_disk_acknowledges_nothing_that_is_not_there() {
 
     let id = trail.id();
     crash(store).await;
-    let store = try_open(&directory, [1; 16]).await.unwrap();
+    let store = try_open(&ground, [1; 16]).await.unwrap();
     assert_eq!(verified(&store, store.change_trail()).await.len(), 3 + changes);
     assert_eq!(verified(&store, id).await.len(), reads);
 }
 
 #[tokio::test]
 async fn a_commit_that_fails_acknowledges_nothing_and_the_next_one_works() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+    let ground = Ground::file();
+    let store = stamped(&ground).await;
     let outcome: Result<(), Error> = transaction!(&store, "fails_at_commit", tx => {
         // Foreign keys that are only looked at in COMMIT make COMMIT itself fail.
         on_tx!(tx, conn => sqlx::query("PRAGMA defer_foreign_keys = ON").run(conn).await)?;
@@ -518,17 +521,17 @@ async fn a_commit_that_fails_acknowledges_nothing_and_the_next_one_works() {
 
 #[tokio::test]
 async fn a_database_that_stays_busy_is_given_up_and_unharmed() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut store = stamped(&directory).await;
+    let ground = Ground::file();
+    let mut store = stamped(&ground).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
     replace_writer(&mut store, |options| options.busy_timeout(Duration::ZERO)).await;
-    let mut foreign = raw(&directory).await;
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut foreign).await.unwrap();
+    let mut foreign = ground.intruder().await;
+    foreign.run("BEGIN IMMEDIATE").await.unwrap();
     let busy = append(&store, event(EventKind::MerchantCreated)).await.unwrap_err();
     assert!(matches!(busy, Error::Busy) && busy.is_retryable(), "{busy:?}");
     let busy = store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await;
     assert!(matches!(busy, Err(Error::Busy)), "{busy:?}");
-    sqlx::query("ROLLBACK").execute(&mut foreign).await.unwrap();
+    foreign.run("ROLLBACK").await.unwrap();
     append(&store, event(EventKind::MerchantCreated)).await.unwrap();
     store.append_reads(&mut trail, vec![event(EventKind::TokenRead)]).await.unwrap();
     assert_eq!(verified(&store, store.change_trail()).await.len(), 3);
@@ -537,8 +540,8 @@ async fn a_database_that_stays_busy_is_given_up_and_unharmed() {
 
 #[tokio::test]
 async fn a_busy_database_is_tried_a_few_times_and_an_unknown_commit_never_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+    let ground = Ground::file();
+    let store = stamped(&ground).await;
     let mut retry = tx::Retry::new(&store, "test");
     for again in [true, true, false] {
         assert_eq!(retry.again(&Error::Busy).await, again);
@@ -559,85 +562,89 @@ fn a_commit_that_failed_for_another_reason_than_the_engines_refusal_is_unknown()
     assert!(!Error::CommitUnknown { code: "10".into() }.is_retryable());
 }
 
-#[tokio::test]
-async fn a_schema_newer_than_this_build_is_refused_and_left_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    crash(stamped(&directory).await).await;
-    let mut newer = raw(&directory).await;
-    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES ($1, 'x', TRUE, x'00', 0)")
-        .bind(SCHEMA_NEWEST + 1)
-        .execute(&mut newer)
-        .await
-        .unwrap();
-    sqlx::query("UPDATE schema_compatibility SET works_from = $1")
-        .bind(SCHEMA_NEWEST + 1)
-        .execute(&mut newer)
-        .await
-        .unwrap();
-    newer.close().await.unwrap();
-    let refused = try_open(&directory, [1; 16]).await;
+async fn a_schema_newer_than_this_build_is_refused_and_left_alone(ground: Ground) {
+    crash(stamped(&ground).await).await;
+    let mut newer = ground.intruder().await;
+    for statement in [
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         SELECT version + 1, 'x', TRUE, checksum, 0 FROM _sqlx_migrations",
+        "UPDATE schema_compatibility SET works_from = works_from + 1",
+    ] {
+        newer.run(statement).await.unwrap();
+    }
+    let refused = Store::open(&ground.location(), keys([1; 16]), Arc::new(SystemClock), Arc::new(SystemEntropy)).await;
     assert!(matches!(refused, Err(Error::SchemaTooNew { found, newest }) if found == newest + 1));
-    assert!(matches!(Store::migrate(&location(&directory)).await, Err(Error::SchemaTooNew { .. })));
+    assert!(matches!(Store::migrate(&ground.migrator()).await, Err(Error::SchemaTooNew { .. })));
 }
 
-#[tokio::test]
-async fn migrating_is_a_step_of_its_own_where_starting_may_not() {
-    let directory = tempfile::tempdir().unwrap();
+async fn migrating_is_a_step_of_its_own_where_starting_may_not(ground: Ground) {
     let open = async || {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        Store::open_with(&location(&directory), Migrations::Refuse, keys([1; 16]), clock, entropy).await
+        Store::open_with(&ground.location(), Migrations::Refuse, keys([1; 16]), clock, entropy).await
     };
     assert!(matches!(open().await, Err(Error::SchemaTooOld { found: 0, oldest: SCHEMA_OLDEST })));
-    assert_eq!(Store::migrate(&location(&directory)).await.unwrap(), MigrateReport { from: 0, to: SCHEMA_NEWEST });
+    assert_eq!(Store::migrate(&ground.migrator()).await.unwrap(), MigrateReport { from: 0, to: SCHEMA_NEWEST });
     assert_eq!(
-        Store::migrate(&location(&directory)).await.unwrap(),
+        Store::migrate(&ground.migrator()).await.unwrap(),
         MigrateReport { from: SCHEMA_NEWEST, to: SCHEMA_NEWEST }
     );
     open().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_migration_that_was_edited_after_it_ran_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    crash(stamped(&directory).await).await;
-    let mut edited = raw(&directory).await;
-    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'").execute(&mut edited).await.unwrap();
-    edited.close().await.unwrap();
-    assert!(matches!(try_open(&directory, [1; 16]).await, Err(Error::Corrupt(_))));
+async fn a_migration_that_was_edited_after_it_ran_is_refused(ground: Ground) {
+    crash(stamped(&ground).await).await;
+    ground
+        .intruder()
+        .await
+        .run("UPDATE _sqlx_migrations SET checksum = (SELECT hash FROM trails LIMIT 1)")
+        .await
+        .unwrap();
+    assert!(matches!(Store::migrate(&ground.migrator()).await, Err(Error::Corrupt(_))));
 }
 
-#[tokio::test]
-async fn every_statement_prepares() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
-    let Pools::Sqlite { write, .. } = &store.pools else { unreachable!("a file") };
-    for statement in [
-        STATEMENTS,
-        accounts::STATEMENTS,
-        accounts::steps::STATEMENTS,
-        attempts::STATEMENTS,
-        attempts::list::STATEMENTS,
-        calls::STATEMENTS,
-        flows::STATEMENTS,
-        links::STATEMENTS,
-        merchants::STATEMENTS,
-        notices::STATEMENTS,
-        registrations::STATEMENTS,
-        requests::STATEMENTS,
-        runs::STATEMENTS,
-        schema::STATEMENTS,
-        sqlite::STATEMENTS,
-        tokens::STATEMENTS,
-        tokens::issue::STATEMENTS,
-        tokens::liveness::STATEMENTS,
-        trail::STATEMENTS,
-        trail::changes::STATEMENTS,
-        trail::events::STATEMENTS,
-        trail::reads::STATEMENTS,
-    ]
-    .concat()
-    {
-        if let Err(error) = write.prepare(statement.into_sql_str()).await {
+/// Those of both engines.
+const COMMON: &[&[&str]] = &[
+    STATEMENTS,
+    accounts::STATEMENTS,
+    accounts::steps::STATEMENTS,
+    attempts::STATEMENTS,
+    attempts::list::STATEMENTS,
+    calls::STATEMENTS,
+    flows::STATEMENTS,
+    links::STATEMENTS,
+    merchants::STATEMENTS,
+    notices::STATEMENTS,
+    registrations::STATEMENTS,
+    requests::STATEMENTS,
+    runs::STATEMENTS,
+    schema::STATEMENTS,
+    tokens::STATEMENTS,
+    tokens::issue::STATEMENTS,
+    tokens::liveness::STATEMENTS,
+    trail::STATEMENTS,
+    trail::changes::STATEMENTS,
+    trail::events::STATEMENTS,
+    trail::reads::STATEMENTS,
+    vitals::STATEMENTS,
+];
+
+/// Those that differ.
+const DIALECTS: &[&[Dialect]] = &[clock::DIALECTS];
+
+async fn every_statement_prepares(ground: Ground) {
+    let store = stamped(&ground).await;
+    let common = COMMON.concat();
+    let own: Vec<&str> = match ground {
+        Ground::File(_) => [sqlite::STATEMENTS, &[schema::sqlite::HAS_MIGRATIONS]].concat(),
+        Ground::Schema(_) => vec![schema::postgres::HAS_MIGRATIONS],
+    };
+    let dialects = DIALECTS.concat().into_iter().map(|dialect| pick(&store, dialect));
+    for statement in common.into_iter().chain(own).chain(dialects) {
+        let prepared = match &store.pools {
+            Pools::Sqlite { write, .. } => write.prepare(statement.into_sql_str()).await.map(drop),
+            Pools::Postgres(pool) => pool.prepare(statement.into_sql_str()).await.map(drop),
+        };
+        if let Err(error) = prepared {
             panic!("{statement}: {error}");
         }
     }
@@ -646,8 +653,8 @@ async fn every_statement_prepares() {
 #[tokio::test]
 async fn every_call_can_be_made_from_a_spawned_task() {
     fn spawnable<F: Future + Send>(_: &F) {}
-    let directory = tempfile::tempdir().unwrap();
-    let store = stamped(&directory).await;
+    let ground = Ground::file();
+    let store = stamped(&ground).await;
     let mut trail = store.open_read_trail("system").await.unwrap();
     spawnable(&store.stamp("wepay", Environment::Stage, "4711"));
     spawnable(&store.health());
@@ -657,5 +664,5 @@ async fn every_call_can_be_made_from_a_spawned_task() {
     spawnable(&store.open_read_trail("system"));
     spawnable(&store.append_reads(&mut trail, Vec::new()));
     spawnable(&store.close_read_trail(trail));
-    spawnable(&try_open(&directory, [1; 16]));
+    spawnable(&try_open(&ground, [1; 16]));
 }

@@ -1,6 +1,6 @@
 //! Rows that somebody else wrote: every column that a decision stands on is covered by its row's MAC.
 
-use super::business::Bench;
+use super::business::{Bench, store_suite};
 use super::*;
 use crate::domain::name::{ExternalId, Subject};
 
@@ -72,13 +72,13 @@ const ALTERATIONS: &[(&str, &str)] = alterations! {
     "accounts" "mac" = "zeroblob(32)",
 };
 
-async fn run(intruder: &mut SqliteConnection, statement: &'static str) {
-    intruder.execute(statement.into_sql_str()).await.unwrap();
+store_suite! {
+    super::Bench,
+    a_row_that_somebody_else_altered_is_refused_column_by_column,
+    a_token_cannot_be_moved_to_another_reader_by_writing_the_database,
 }
 
-#[tokio::test]
-async fn a_row_that_somebody_else_altered_is_refused_column_by_column() {
-    let bench = Bench::sqlite().await;
+async fn a_row_that_somebody_else_altered_is_refused_column_by_column(bench: Bench) {
     let shop = bench.shop("shop-1").await;
     let stored = bench.connect(&shop, "100").await;
     bench.activate(&stored).await;
@@ -96,13 +96,14 @@ async fn a_row_that_somebody_else_altered_is_refused_column_by_column() {
         _ => store.flow(link.flow.unwrap()).await.map(drop),
     };
     let by_id = MerchantKey::Id(merchant);
-    let mut intruder = raw(&bench.directory).await;
+    let mut intruder = bench.ground.intruder().await;
+    intruder.unbind().await;
     for (_, keep, _) in TABLES {
-        run(&mut intruder, keep).await;
+        intruder.run(keep).await.unwrap();
     }
     for (table, statement) in ALTERATIONS {
         read(table).await.unwrap();
-        run(&mut intruder, statement).await;
+        intruder.run(statement).await.unwrap();
         let refused = read(table).await;
         assert!(matches!(refused, Err(Error::Corrupt(_))), "{statement}: {refused:?}");
         // And no token leaves by way of it: the head is refused, or the row does not lead anywhere any more.
@@ -111,19 +112,17 @@ async fn a_row_that_somebody_else_altered_is_refused_column_by_column() {
             assert!(matches!(head, Err(Error::Corrupt(_)) | Ok(None)), "{statement}: {head:?}");
         }
         let (_, _, bring_back) = TABLES.iter().find(|(name, ..)| name == table).unwrap();
-        run(&mut intruder, bring_back).await;
+        intruder.run(bring_back).await.unwrap();
     }
     store.head_of_merchant(&by_id).await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn a_token_cannot_be_moved_to_another_reader_by_writing_the_database() {
-    let bench = Bench::sqlite().await;
+async fn a_token_cannot_be_moved_to_another_reader_by_writing_the_database(bench: Bench) {
     let (shop, other) = (bench.shop("shop-1").await, bench.shop("shop-2").await);
     let (mine, theirs) = (bench.connect(&shop, "100").await, bench.connect(&other, "200").await);
     bench.activate(&mine).await;
     bench.activate(&theirs).await;
-    let mut intruder = raw(&bench.directory).await;
+    let mut intruder = bench.ground.intruder().await;
     // The second merchant's link is made to lead to the first one's connection, in every way that keeps the keys unique.
     for statement in [
         "UPDATE links SET connection_id = (SELECT id FROM connections WHERE subject = '100') \
@@ -131,7 +130,7 @@ async fn a_token_cannot_be_moved_to_another_reader_by_writing_the_database() {
         "UPDATE connections SET subject = subject || 'x'",
         "UPDATE merchants SET external_id = external_id || 'x'",
     ] {
-        run(&mut intruder, statement).await;
+        intruder.run(statement).await.unwrap();
     }
     for key in [MerchantKey::Id(other.merchant.id), MerchantKey::External(ExternalId::parse("shop-2x").unwrap())] {
         let refused = bench.store.head_of_merchant(&key).await;

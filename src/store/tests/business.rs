@@ -14,11 +14,20 @@ use crate::domain::trail::Act;
 
 /// Instantiates every case on every engine.
 macro_rules! store_suite {
-    ($($case:ident,)*) => {
-        mod sqlite {
+    ($bench:ty, $($case:ident,)*) => {
+        mod on_sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::$case(super::Bench::sqlite().await).await;
+                super::$case(<$bench>::sqlite().await).await;
+            })*
+        }
+
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                if let Some(bench) = <$bench>::postgres().await {
+                    super::$case(bench).await;
+                }
             })*
         }
     };
@@ -26,6 +35,7 @@ macro_rules! store_suite {
 pub(super) use store_suite;
 
 store_suite! {
+    super::Bench,
     of_many_claims_for_one_merchant_one_wins,
     a_code_is_claimed_once_and_a_state_is_consumed_once,
     nothing_is_armed_when_what_the_gate_saw_has_changed,
@@ -46,7 +56,7 @@ store_suite! {
 pub(super) struct Bench {
     pub(super) store: Arc<Store>,
     pub(super) app: AppId,
-    pub(super) directory: tempfile::TempDir,
+    pub(super) ground: Ground,
 }
 
 /// A merchant with an invitation.
@@ -67,11 +77,18 @@ pub(super) fn request(id: &str, content: u8) -> Request {
 
 impl Bench {
     pub(super) async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(try_open(&directory, [1; 16]).await.unwrap());
+        Self::on(Ground::file()).await
+    }
+
+    pub(super) async fn postgres() -> Option<Self> {
+        Some(Self::on(Ground::schema().await?).await)
+    }
+
+    async fn on(ground: Ground) -> Self {
+        let store = try_open(&ground, [1; 16]).await.unwrap();
         let app = store.stamp("wepay", Environment::Stage, "4711").await.unwrap().id;
         store.begin_run("test").await.unwrap();
-        Self { store, app, directory }
+        Self { store: Arc::new(store), app, ground }
     }
 
     pub(super) fn order(&self, external_id: &str, request_id: &str) -> AuthorizationOrder {

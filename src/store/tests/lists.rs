@@ -11,6 +11,7 @@ use crate::domain::provider_call::{About, CallOutcome, ProviderCall};
 use crate::domain::trail::Record;
 
 store_suite! {
+    super::Bench,
     records_come_newest_first_from_any_place,
     changes_about_one_merchant_or_connection_are_found_apart,
     a_record_that_was_moved_is_not_handed_out,
@@ -18,7 +19,6 @@ store_suite! {
     a_call_is_logged_once_however_often_it_is_written,
     calls_are_found_by_what_they_are_about,
     old_calls_are_pruned_in_batches_and_the_others_stay,
-    lists_are_read_through_an_index_in_their_order,
 }
 
 const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
@@ -111,10 +111,9 @@ async fn changes_about_one_merchant_or_connection_are_found_apart(bench: Bench) 
 
 async fn a_record_that_was_moved_is_not_handed_out(bench: Bench) {
     bench.shop("shop-1").await;
-    let mut intruder = raw(&bench.directory).await;
-    sqlx::query("DROP TRIGGER change_trail_keeps").execute(&mut intruder).await.unwrap();
-    sqlx::query("UPDATE change_trail SET time_us = time_us - 1 WHERE seq = 2").execute(&mut intruder).await.unwrap();
-    intruder.close().await.unwrap();
+    let mut intruder = bench.ground.intruder().await;
+    intruder.unbind().await;
+    intruder.run("UPDATE change_trail SET time_us = time_us - 1 WHERE seq = 2").await.unwrap();
     let found = bench.store.records_down_from(RecordsOf::Changes, RecordPlace::LAST, EVER, 100).await;
     assert!(matches!(found, Err(Error::Corrupt("place of a record"))), "{found:?}");
 }
@@ -259,8 +258,10 @@ async fn old_calls_are_pruned_in_batches_and_the_others_stay(bench: Bench) {
 }
 
 /// SQLite says how it reads: `SEARCH … USING INDEX`, and `USE TEMP B-TREE` where it must sort.
-async fn lists_are_read_through_an_index_in_their_order(bench: Bench) {
-    let mut database = raw(&bench.directory).await;
+#[tokio::test]
+async fn lists_are_read_through_an_index_in_their_order() {
+    let bench = Bench::sqlite().await;
+    let Intruder::File(mut database) = bench.ground.intruder().await else { unreachable!("a file") };
     let lists = [trail::events::STATEMENTS, attempts::list::STATEMENTS, calls::STATEMENTS].concat();
     for statement in lists.into_iter().filter(|statement| statement.starts_with("SELECT")) {
         // Made of a constant, and as long-lived as one.
@@ -276,5 +277,5 @@ async fn lists_are_read_through_an_index_in_their_order(bench: Bench) {
             assert!(plan[0].contains(&format!("{column}=?")), "{statement}: {plan:?}");
         }
     }
-    database.close().await.unwrap();
+    sqlx::Connection::close(database).await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Conformance of accounts and notices: one owner for each step, one row for each request.
 
-use super::business::{Bench, Shop, request};
+use super::business::{Bench, Shop, request, store_suite};
 use super::*;
 use crate::domain::account::opening::STEPS;
 use crate::domain::account::{Account, AccountKind, AccountRefusal, AccountState, OpeningState, ProviderAccount};
@@ -106,9 +106,17 @@ async fn standing(bench: &Bench, shop: &Shop, connection: ConnectionId, at: Open
     account
 }
 
-#[tokio::test]
-async fn only_the_steps_of_the_table_are_taken_and_only_by_who_knows_where_it_stands() {
-    let bench = Bench::sqlite().await;
+store_suite! {
+    super::Bench,
+    only_the_steps_of_the_table_are_taken_and_only_by_who_knows_where_it_stands,
+    a_step_of_an_earlier_try_does_not_fit,
+    a_request_and_its_account_are_noted_together_or_not_at_all,
+    an_account_is_found_by_every_name_and_belongs_to_one_row,
+    notices_of_one_object_are_one_row_and_an_address_has_few_objects,
+    a_notice_that_is_repeated_within_a_minute_adds_nothing_to_the_change_trail,
+}
+
+async fn only_the_steps_of_the_table_are_taken_and_only_by_who_knows_where_it_stands(bench: Bench) {
     let shop = bench.shop("shop-1").await;
     let connection = bench.connect(&shop, "100").await.connection.id;
     for from in OpeningState::ALL {
@@ -128,9 +136,7 @@ async fn only_the_steps_of_the_table_are_taken_and_only_by_who_knows_where_it_st
     assert!(!unsettled.is_empty() && unsettled.iter().all(|account| account.opening.is_unsettled()));
 }
 
-#[tokio::test]
-async fn a_step_of_an_earlier_try_does_not_fit() {
-    let bench = Bench::sqlite().await;
+async fn a_step_of_an_earlier_try_does_not_fit(bench: Bench) {
     let shop = bench.shop("shop-1").await;
     let connection = bench.connect(&shop, "100").await.connection.id;
     let first = standing(&bench, &shop, connection, OpeningState::Sent).await;
@@ -143,9 +149,7 @@ async fn a_step_of_an_earlier_try_does_not_fit() {
     go(&bench, &second, OpeningState::Open).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_request_and_its_account_are_noted_together_or_not_at_all() {
-    let bench = Bench::sqlite().await;
+async fn a_request_and_its_account_are_noted_together_or_not_at_all(bench: Bench) {
     let shop = bench.shop("shop-1").await;
     let connection = bench.connect(&shop, "100").await.connection.id;
     let (one, twin) = (wanted(&bench, &shop, connection), wanted(&bench, &shop, connection));
@@ -157,9 +161,7 @@ async fn a_request_and_its_account_are_noted_together_or_not_at_all() {
     assert_eq!(bench.store.earlier(&request).await.unwrap(), Earlier::Same(*one.id.as_bytes()));
 }
 
-#[tokio::test]
-async fn an_account_is_found_by_every_name_and_belongs_to_one_row() {
-    let bench = Bench::sqlite().await;
+async fn an_account_is_found_by_every_name_and_belongs_to_one_row(bench: Bench) {
     let (shop, other) = (bench.shop("shop-1").await, bench.shop("shop-2").await);
     let connection = bench.connect(&shop, "100").await.connection.id;
     let account = open(&bench, &shop, connection, "4711").await;
@@ -180,9 +182,7 @@ async fn an_account_is_found_by_every_name_and_belongs_to_one_row() {
     assert!(matches!(moved, Err(Error::Conflict(_))), "{moved:?}");
 }
 
-#[tokio::test]
-async fn notices_of_one_object_are_one_row_and_an_address_has_few_objects() {
-    let bench = Bench::sqlite().await;
+async fn notices_of_one_object_are_one_row_and_an_address_has_few_objects(bench: Bench) {
     let about = NoticeAbout::new(NoticeKind::Account, [7; 16]);
     let notice = |object: u32| Notice { about, object_id: object.to_string(), reference_id: None };
     let keep = async |object| bench.store.keep_notice(bench.app, &notice(object), &Act::system()).await;
@@ -196,27 +196,21 @@ async fn notices_of_one_object_are_one_row_and_an_address_has_few_objects() {
     keep(1).await.unwrap();
     let user = Notice { about: NoticeAbout::new(NoticeKind::User, [7; 16]), ..notice(9) };
     bench.store.keep_notice(bench.app, &user, &Act::system()).await.unwrap();
-    let mut reader = raw(&bench.directory).await;
-    let rows: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT kind, object_id, times FROM notices ORDER BY kind, CAST(object_id AS INTEGER)")
-            .fetch_all(&mut reader)
-            .await
-            .unwrap();
+    let mut reader = bench.ground.intruder().await;
+    let rows = "SELECT kind || ' ' || object_id || ' ' || times FROM notices ORDER BY kind, CAST(object_id AS INTEGER)";
+    let rows = reader.texts(rows).await;
     assert_eq!(rows.len(), 9);
-    assert_eq!(rows[0], ("account".to_owned(), "1".to_owned(), 4));
-    assert_eq!(rows[8], ("user".to_owned(), "9".to_owned(), 1));
+    assert_eq!((rows[0].as_str(), rows[8].as_str()), ("account 1 4", "user 9 1"));
 }
 
-#[tokio::test]
-async fn a_notice_that_is_repeated_within_a_minute_adds_nothing_to_the_change_trail() {
-    let bench = Bench::sqlite().await;
+async fn a_notice_that_is_repeated_within_a_minute_adds_nothing_to_the_change_trail(bench: Bench) {
     let about = NoticeAbout::new(NoticeKind::Account, [7; 16]);
     let notice = Notice { about, object_id: "1".to_owned(), reference_id: None };
     let keep = async || bench.store.keep_notice(bench.app, &notice, &Act::system()).await.unwrap();
-    let mut reader = raw(&bench.directory).await;
-    let mut standing = async || -> (i64, i64) {
-        let both = "SELECT (SELECT COUNT(*) FROM change_trail), (SELECT times FROM notices)";
-        sqlx::query_as(both).fetch_one(&mut reader).await.unwrap()
+    let mut reader = bench.ground.intruder().await;
+    let mut standing = async || {
+        let records = reader.number("SELECT COUNT(*) FROM change_trail").await;
+        (records, reader.number("SELECT times FROM notices").await)
     };
     keep().await;
     let (records, _) = standing().await;
@@ -225,11 +219,9 @@ async fn a_notice_that_is_repeated_within_a_minute_adds_nothing_to_the_change_tr
     }
     assert_eq!(standing().await, (records, 21));
     // As if all that had been a minute ago.
-    let mut intruder = raw(&bench.directory).await;
-    sqlx::query("UPDATE notices SET first_at_us = first_at_us - 60000000, last_at_us = last_at_us - 60000000")
-        .execute(&mut intruder)
-        .await
-        .unwrap();
+    let mut intruder = bench.ground.intruder().await;
+    let earlier = "UPDATE notices SET first_at_us = first_at_us - 60000000, last_at_us = last_at_us - 60000000";
+    intruder.run(earlier).await.unwrap();
     keep().await;
     keep().await;
     assert_eq!(standing().await, (records + 1, 23));

@@ -11,6 +11,7 @@ use crate::domain::token::{IssuedKind, Liveness, UserStanding};
 use crate::domain::trail::Act;
 
 store_suite! {
+    super::Bench,
     a_registered_token_waits_beside_a_head_that_may_live,
     a_registered_token_takes_the_place_of_a_dead_head_at_once,
     a_mint_that_revokes_ends_candidates_too,

@@ -14,10 +14,10 @@ use strongroom::domain::secret::ClientSecret;
 use strongroom::domain::timing::Timing;
 use strongroom::domain::token::Capabilities;
 use strongroom::domain::trail::{Event, EventKind, cbor};
-use strongroom::http::{Peer, PublicSite, Readiness, ops_router, public_router};
+use strongroom::http::{Peer, PublicSite, ops_router, public_router};
 use strongroom::policy::SharedPolicy;
 use strongroom::provider::{CAPABILITIES, Client, Credentials, Endpoints};
-use strongroom::service::{Auditor, AuthorizationRequest, Call, Confirmation, Parts, Services, Settings};
+use strongroom::service::{Auditor, AuthorizationRequest, Call, Confirmation, Health, Parts, Services, Settings};
 use strongroom::store::{Location, Store, StoreKeys, TrailKind};
 use strongroom::vault::{Keyring, Vault};
 use tempfile::TempDir;
@@ -170,10 +170,11 @@ impl Stage {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    pub(super) async fn probe(&self, serving: tokio::sync::watch::Receiver<bool>, path: &str) -> (StatusCode, String) {
-        let readiness = Readiness { services: self.services.clone(), serving, clock: self.clock.clone() };
+    /// What a prober is told after the next look.
+    pub(super) async fn probe(&self, health: &Health, path: &str) -> (StatusCode, String) {
+        self.services.look_at_health(health).await;
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-        let response = ops_router(readiness).oneshot(request).await.unwrap();
+        let response = ops_router(health.watch()).oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), PAGE_BYTES_MAX).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -1,0 +1,195 @@
+//! What a process says of itself: to a prober, to clients that watch its health, and to those who call while it ends.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strongroom::app::{self, Listeners, Running, Surroundings};
+use strongroom::config::Config;
+use strongroom::demo::{DevJson, Site, SiteOptions};
+use strongroom::domain::ambient::{Clock, Sleep, SystemClock, SystemEntropy, Timestamp};
+use strongroom::v1::ListMerchantsRequest;
+use tempfile::TempDir;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::app::Caller;
+
+/// What clients watch: the service that the shipped service config names.
+const WATCHED: &str = "strongroom.v1.TokenService";
+/// Far longer than an announcement takes to get through, and shorter than anybody waits for a test.
+const ANNOUNCE: Duration = Duration::from_secs(2);
+/// Well below the drain's own limit, within which calls under way end.
+const STOP_MAX: Duration = Duration::from_secs(8);
+
+/// The machine's clock, wrong by so much, microseconds.
+struct Wrong(i64);
+
+impl Clock for Wrong {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(SystemClock.now().as_micros() + self.0)
+    }
+
+    fn boot(&self) -> Duration {
+        SystemClock.boot()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep<'_> {
+        SystemClock.sleep(duration)
+    }
+}
+
+/// A process's parts in this one, from a configuration file, with a clock of its own.
+struct Process {
+    running: Running,
+    ops: SocketAddr,
+    dev: DevJson,
+}
+
+/// What processes need, made by a site that is gone.
+struct Files {
+    dir: TempDir,
+    dev: DevJson,
+}
+
+impl Files {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::open(SiteOptions::new(dir.path().join("site")), None).await.unwrap();
+        let dev = site.dev().clone();
+        site.close().await;
+        let secret = dir.path().join("client_secret");
+        std::fs::write(&secret, "secret").unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let keyring = dir.path().join("keyring.json");
+        app::create_keyring(&keyring, &Surroundings::of_this_machine()).unwrap();
+        Self { dir, dev }
+    }
+
+    fn product(&self, name: &str) -> PathBuf {
+        self.dir.path().join("site/product").join(name)
+    }
+
+    /// Nobody is asked at the provider's address.
+    fn config(&self, announce: Duration) -> Config {
+        let path = |path: PathBuf| format!("{:?}", path.to_str().unwrap());
+        let own = |name: &str| path(self.dir.path().join(name));
+        let (cert, key) = (path(self.product("tls/server.pem")), path(self.product("tls/server.key")));
+        let text = format!(
+            "environment = \"stage\"\nclient_id = \"100001\"\nclient_secret_file = {secret}\nkeyring_file = {keyring}\n\
+             policy_file = {policy}\ntrust_domains = [\"dev.strongroom\"]\n\
+             [provider]\napi = \"http://127.0.0.1:9/v2\"\nui = \"http://127.0.0.1:9/v2\"\n\
+             [database]\nurl = \"sqlite://{database}\"\n\
+             [grpc]\nlisten = \"127.0.0.1:0\"\ncert_file = {cert}\nkey_file = {key}\nclient_ca_file = {ca}\n\
+             [public]\nlisten = \"127.0.0.1:0\"\nbase_url = \"https://localhost:1\"\ncert_file = {cert}\nkey_file = {key}\n\
+             platform_name = \"Example Shops\"\n\
+             [ops]\nlisten = \"127.0.0.1:0\"\n[drain]\nannounce = \"{announce}ms\"\n",
+            secret = own("client_secret"),
+            keyring = own("keyring.json"),
+            policy = path(self.product("grants.toml")),
+            database = self.dir.path().join("strongroom.db").display(),
+            ca = path(self.product("tls/ca.pem")),
+            announce = announce.as_millis(),
+        );
+        Config::load(&&[][..], Some(&text)).unwrap()
+    }
+
+    async fn start(&self, clock: Arc<dyn Clock>, announce: Duration) -> Process {
+        let config = self.config(announce);
+        let listeners = Listeners::bind(&config).await.unwrap();
+        let (grpc, ops) = (listeners.grpc.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
+        let around = Surroundings::new(clock, Arc::new(SystemEntropy));
+        let running = app::start(&config, &around, listeners).await.unwrap();
+        let mut dev = self.dev.clone();
+        dev.grpc.address = grpc.to_string();
+        Process { running, ops, dev }
+    }
+}
+
+impl Process {
+    async fn readyz(&self) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}/readyz", self.ops)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn health(&self) -> HealthClient<tonic::transport::Channel> {
+        HealthClient::new(Caller::of_dev(&self.dev, "payments").channel())
+    }
+}
+
+fn watched() -> HealthCheckRequest {
+    HealthCheckRequest { service: WATCHED.to_owned() }
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_off_the_databases_is_not_ready_and_says_why() {
+    let files = Files::new().await;
+    for (wrong_us, line) in [(-2_000_000, "behind"), (2_000_000, "ahead of")] {
+        let process = files.start(Arc::new(Wrong(wrong_us)), Duration::ZERO).await;
+        let (status, text) = process.readyz().await;
+        assert_eq!(status, 503, "{text}");
+        // The tenth may be the next one: asking took a moment.
+        assert!(text.starts_with("clock is 2.") && text.ends_with(&format!(" s {line} the database's\n")), "{text}");
+        let status = process.health().await.check(watched()).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::NotServing);
+        process.running.stop().await;
+    }
+    let process = files.start(Arc::new(Wrong(900_000)), Duration::ZERO).await;
+    assert_eq!(process.readyz().await, (200, "ready\n".to_owned()));
+    let status = process.health().await.check(watched()).await.unwrap().into_inner().status();
+    assert_eq!(status, ServingStatus::Serving);
+    process.running.stop().await;
+}
+
+#[tokio::test]
+async fn an_end_is_announced_while_calls_are_still_answered_and_no_watch_delays_it() {
+    let files = Files::new().await;
+    let process = files.start(Arc::new(SystemClock), ANNOUNCE).await;
+    let onboarding = Caller::of_dev(&process.dev, "onboarding");
+    let mut watch = process.health().await.watch(watched()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let ops = process.ops;
+    let begun = SystemClock.boot();
+    let stopping = tokio::spawn(process.running.stop());
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    let unready = reqwest::get(format!("http://{ops}/readyz")).await.unwrap();
+    assert_eq!((unready.status().as_u16(), unready.text().await.unwrap()), (503, "process is ending\n".to_owned()));
+    onboarding.onboarding().list_merchants(ListMerchantsRequest::default()).await.unwrap();
+    // The watch ends by itself, so that its connection can be closed.
+    assert!(!matches!(watch.message().await, Ok(Some(_))));
+    stopping.await.unwrap();
+    assert!(SystemClock.boot().saturating_sub(begun) < ANNOUNCE + STOP_MAX);
+}
+
+#[tokio::test]
+async fn who_calls_while_the_process_ends_is_answered_or_told_to_ask_another() {
+    let files = Files::new().await;
+    let process = files.start(Arc::new(SystemClock), Duration::ZERO).await;
+    let callers: Vec<_> = (0..8).map(|_| Caller::of_dev(&process.dev, "onboarding")).collect();
+    let calling: Vec<_> = callers
+        .into_iter()
+        .map(|caller| {
+            tokio::spawn(async move {
+                let mut answered = 0_u32;
+                loop {
+                    match caller.onboarding().list_merchants(ListMerchantsRequest::default()).await {
+                        Ok(_) => answered += 1,
+                        Err(status) => return (answered, status),
+                    }
+                }
+            })
+        })
+        .collect();
+    SystemClock.sleep(Duration::from_millis(300)).await;
+    process.running.stop().await;
+    for call in calling {
+        let (answered, status) = call.await.unwrap();
+        assert!(answered > 0);
+        // What a client with the shipped service config repeats elsewhere; anything else would be a lost call.
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The database of a scenario, for whoever looks into it or tampers with it, on either engine.
+
+use std::path::Path;
+use std::str::FromStr as _;
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{Connection as _, Executor as _, FromRow};
+
+use super::postgres::Schema;
+
+/// Names the engine of the scenarios: `postgres`, or nothing for SQLite.
+const ENGINE: &str = "STRONGROOM_TEST_ENGINE";
+/// Keeps everybody from writing, and nobody from reading, as SQLite's write lock does.
+const LOCK: &str = "DO $$ DECLARE name TEXT; BEGIN \
+     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename LOOP \
+     EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', name); END LOOP; END $$";
+
+/// An engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    /// The one that this run of the tests is for.
+    #[expect(clippy::disallowed_methods, reason = "set by scripts/test and by whoever runs the tests")]
+    pub(crate) fn of_this_run() -> Self {
+        match std::env::var(ENGINE).ok().as_deref() {
+            None | Some("" | "sqlite") => Self::Sqlite,
+            Some("postgres") => Self::Postgres,
+            Some(other) => unreachable!("{ENGINE}={other}: sqlite or postgres"),
+        }
+    }
+
+    /// Whether a test that is about one engine is for this run; says why not.
+    pub(crate) fn is_for_this_run(self, reason: &str) -> bool {
+        use std::io::Write as _;
+
+        let is = self == Self::of_this_run();
+        if !is {
+            let line = format!("for {self:?} alone: {reason}\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+        }
+        is
+    }
+}
+
+/// A statement for either engine, or one for each.
+#[derive(Clone, Copy)]
+pub(crate) struct Statement {
+    pub(crate) sqlite: &'static str,
+    pub(crate) postgres: &'static str,
+}
+
+impl From<&'static str> for Statement {
+    fn from(text: &'static str) -> Self {
+        Self { sqlite: text, postgres: text }
+    }
+}
+
+/// A row on either engine.
+pub(crate) trait AnyRow: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+impl<T> AnyRow for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+/// Somebody in the database who is not the product, and may do anything there.
+pub(crate) enum Intruder {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Intruder {
+    /// In the file that a URL names, or in the schema.
+    pub(crate) async fn of(url: &str, schema: Option<&Schema>) -> Self {
+        match schema {
+            Some(schema) => Self::Postgres(schema.intruder().await),
+            None => {
+                let options = SqliteConnectOptions::from_str(url).unwrap();
+                Self::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
+            }
+        }
+    }
+
+    /// In a file.
+    pub(crate) async fn of_file(path: &Path) -> Self {
+        let options = SqliteConnectOptions::new().filename(path);
+        Self::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
+    }
+
+    /// Runs one statement with these texts bound; says how many rows it changed.
+    pub(crate) async fn execute(&mut self, statement: impl Into<Statement>, texts: &[&str]) -> u64 {
+        self.try_execute(statement, texts).await.unwrap()
+    }
+
+    /// As [`Intruder::execute`], where it may be refused.
+    pub(crate) async fn try_execute(
+        &mut self,
+        statement: impl Into<Statement>,
+        texts: &[&str],
+    ) -> Result<u64, sqlx::Error> {
+        let statement = statement.into();
+        match self {
+            Self::Sqlite(connection) => {
+                let query = sqlx::query(statement.sqlite);
+                let query = texts.iter().fold(query, |query, text| query.bind((*text).to_owned()));
+                query.execute(connection).await.map(|done| done.rows_affected())
+            }
+            Self::Postgres(connection) => {
+                let query = sqlx::query(statement.postgres);
+                let query = texts.iter().fold(query, |query, text| query.bind((*text).to_owned()));
+                query.execute(connection).await.map(|done| done.rows_affected())
+            }
+        }
+    }
+
+    /// Rows.
+    pub(crate) async fn rows<T: AnyRow>(&mut self, statement: impl Into<Statement>) -> Vec<T> {
+        let statement = statement.into();
+        match self {
+            Self::Sqlite(connection) => sqlx::query_as(statement.sqlite).fetch_all(connection).await.unwrap(),
+            Self::Postgres(connection) => sqlx::query_as(statement.postgres).fetch_all(connection).await.unwrap(),
+        }
+    }
+
+    /// Keeps the product from writing until [`Intruder::unlock`].
+    pub(crate) async fn lock(&mut self) {
+        match self {
+            Self::Sqlite(connection) => drop(connection.execute("BEGIN IMMEDIATE").await.unwrap()),
+            Self::Postgres(connection) => {
+                connection.execute("BEGIN").await.unwrap();
+                connection.execute(LOCK).await.unwrap();
+            }
+        }
+    }
+
+    /// Lets it write again.
+    pub(crate) async fn unlock(&mut self) {
+        self.execute("ROLLBACK", &[]).await;
+    }
+
+    /// Goes.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+/// Rows of the database that a URL names, or of the schema, which they cannot change.
+pub(crate) async fn rows<T: AnyRow>(url: &str, schema: Option<&Schema>, statement: Statement) -> Vec<T> {
+    let mut looking = match schema {
+        Some(schema) => Intruder::Postgres(schema.looking().await),
+        None => {
+            let options = SqliteConnectOptions::from_str(url).unwrap().read_only(true);
+            Intruder::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
+        }
+    };
+    let rows = looking.rows(statement).await;
+    looking.close().await;
+    rows
+}

@@ -41,7 +41,8 @@ impl Presence {
         if store.is_exclusive() {
             store.bury_others().await?;
         }
-        let presence = Self { store, clock, name, timing, leads: watch::Sender::new(false), retired: CancellationToken::new() };
+        let presence =
+            Self { store, clock, name, timing, leads: watch::Sender::new(false), retired: CancellationToken::new() };
         let beat = presence.store.beat(timing.lease, Some(BACKGROUND)).await?;
         presence.leads.send_replace(beat.leads);
         info!(run.id = %presence.store.run(), leads = beat.leads, "run begun");

@@ -45,19 +45,18 @@ const PAGE_READS: &str = "SELECT record, hash, signature FROM read_records \
 
 /// Every statement of this file, for the test that prepares them on each engine.
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] =
-    &[
-        ADVANCE,
-        INSERT_TRAIL,
-        TRAILS,
-        OPEN_TRAILS,
-        ORPHANED_TRAILS,
-        POSITION,
-        NEWEST_CHANGE,
-        NEWEST_READS,
-        PAGE_CHANGE,
-        PAGE_READS,
-    ];
+pub(in crate::store) const STATEMENTS: &[&str] = &[
+    ADVANCE,
+    INSERT_TRAIL,
+    TRAILS,
+    OPEN_TRAILS,
+    ORPHANED_TRAILS,
+    POSITION,
+    NEWEST_CHANGE,
+    NEWEST_READS,
+    PAGE_CHANGE,
+    PAGE_READS,
+];
 
 #[derive(sqlx::FromRow)]
 struct HeadRow {
@@ -203,8 +202,7 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] when one is damaged, after the others were closed; the database's.
     pub async fn close_orphaned_trails(&self) -> Result<(), Error> {
-        let rows: Vec<(Vec<u8>,)> =
-            on_db!(read self, pool => sqlx::query_as(ORPHANED_TRAILS).fetch_all(pool).await)?;
+        let rows: Vec<(Vec<u8>,)> = on_db!(read self, pool => sqlx::query_as(ORPHANED_TRAILS).fetch_all(pool).await)?;
         let mut damaged = None;
         for (id,) in rows {
             match self.close_abandoned(TrailId::from_slice(&id).ok_or(Error::Corrupt("id of a trail"))?).await {

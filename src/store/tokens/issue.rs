@@ -260,8 +260,7 @@ impl Store {
             .await)?;
         let next = number(last.saturating_add(1))?;
         let cause = new.attempt.kind.as_str();
-        let (liveness, evidence) =
-            if known.is_late { (Liveness::Suspect, LATE) } else { (Liveness::Live, "issued") };
+        let (liveness, evidence) = if known.is_late { (Liveness::Suspect, LATE) } else { (Liveness::Live, "issued") };
         let mac = self.tag_row(
             RowKind::Version,
             &[

@@ -4,6 +4,7 @@
 //! [`start`], so that what is tested is what runs.
 
 pub mod doctor;
+mod reload;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
+use self::reload::{Before, Reload};
 use crate::config::{Config, Confirmation, Database, Retention};
 use crate::domain::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::domain::name::ProviderAccountId;
@@ -34,6 +36,8 @@ use crate::service::{
 use crate::store::{Location, Migrations, PostgresTls, Store, StoreKeys};
 use crate::vault::{Keyring, Vault};
 use crate::{grpc, http, service};
+
+pub use self::reload::ConfigFile;
 
 /// The provider this build speaks to.
 const PROVIDER: &str = "wepay";
@@ -133,8 +137,7 @@ impl Listeners {
 pub struct Running {
     services: Services,
     store: Arc<Store>,
-    policy: Arc<SharedPolicy>,
-    tls: [Arc<Tls>; 2],
+    reload: Arc<Reload>,
     health: Health,
     clock: Arc<dyn Clock>,
     announce: Duration,
@@ -156,6 +159,7 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let keyring =
         Keyring::load(&config.keyring_file).map_err(|fault| unusable("keyring", &config.keyring_file, fault))?;
     let vault = Arc::new(Vault::new(keyring));
+    let before = Before::look(config);
     let policy =
         SharedPolicy::load(&config.policy_file).map_err(|faults| unusable("policy", &config.policy_file, faults))?;
     let policy = Arc::new(policy);
@@ -234,14 +238,15 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let (clock, leads) = (Arc::clone(&around.clock), presence.leads());
     servers.spawn(prune(Arc::clone(&store), clock, config.retention, leads, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
+    let reload = Arc::new(Reload::new(before, policy, tls, Arc::clone(&store)));
+    servers.spawn(watch_files(Arc::clone(&reload), Arc::clone(&around.clock), stop.clone()));
     health.begin();
     info!(app.id = %app.id, "serving");
     let (clock, announce) = (Arc::clone(&around.clock), config.announce);
     Ok(Running {
         services,
         store,
-        policy,
-        tls,
+        reload,
         health,
         clock,
         announce,
@@ -262,21 +267,15 @@ impl Running {
         &self.services
     }
 
-    /// Reads policy and certificates again: each all or nothing, the last good ones stay.
+    /// Reads policy and certificates again, each all or nothing, the last good ones stay; and the configuration, if it is followed. All of
+    /// them are looked at by and by without it as well.
     pub async fn reload(&self) {
-        match self.policy.reload() {
-            Ok(hash) => match self.store.note_policy(hash).await {
-                Ok(()) => info!("policy reloaded"),
-                Err(unnoted) => error!("policy reloaded, but the change trail does not know: {unnoted}"),
-            },
-            Err(faults) => error!("policy not reloaded, the last good one stays: {faults}"),
-        }
-        for tls in &self.tls {
-            match tls.reload() {
-                Ok(generation) => info!(tls.generation = generation, "certificates reloaded"),
-                Err(fault) => error!("certificates not reloaded, the last good ones stay: {fault}"),
-            }
-        }
+        self.reload.all().await;
+    }
+
+    /// Brings what may change in the configuration into force when its file changes, and says of the rest that it takes a start.
+    pub async fn follow(&self, config: ConfigFile) {
+        self.reload.follow(config).await;
     }
 
     /// Resolves when the app owner's token was imported, by this process or another, or is not going to be. The service does not wait
@@ -344,6 +343,13 @@ async fn serve_ops(listener: TcpListener, health: watch::Receiver<Standing>, sto
 async fn look(services: Services, health: Health, stop: CancellationToken) {
     tokio::select! {
         () = services.keep_looking_at_health(&health) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn watch_files(reload: Arc<Reload>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    tokio::select! {
+        () = reload.keep_looking(&*clock) => {}
         () = stop.cancelled() => {}
     }
 }

@@ -279,6 +279,14 @@ impl Config {
         reader.finish(config)
     }
 
+    /// The keys that have other values in one text of the file than in another, in their order. None where the source has a value, which
+    /// wins; none at all when a text is no configuration.
+    pub fn changed_keys(source: &dyn Source, one: &str, other: &str) -> Vec<&'static str> {
+        let read = |text| Reader::new(source, text, KEYS);
+        let (Ok(one), Ok(other)) = (read(one), read(other)) else { return Vec::new() };
+        KEYS.iter().copied().filter(|key| one.differs(&other, key)).collect()
+    }
+
     /// An example with every key, explained; the text of a file to begin with.
     pub fn example() -> &'static str {
         include_str!("config/example.toml")

@@ -132,8 +132,8 @@ pub(in crate::store) struct Dialect {
 ///
 /// `on_db!(read self, conn => sqlx::query_as::<_, Row>(SQL).bind(id).fetch_optional(conn).await)`
 ///
-/// The body yields a `Result`, whose error becomes an [`Error`]; it may run twice, since a pooled connection may have broken while nobody
-/// used it, so it borrows and does not consume. A connection that did not answer is not used again.
+/// The body yields a `Result`, whose error becomes an [`Error`]; it may run again, since pooled connections may have broken while nobody
+/// used them, so it borrows and does not consume. A connection that did not answer is not used again.
 macro_rules! on_db {
     (read $store:expr, $conn:ident => $body:expr) => {
         match &$store.pools {
@@ -145,7 +145,7 @@ macro_rules! on_db {
                 Err(error) => Err($crate::store::Error::from(error)),
             },
             $crate::store::Pools::Postgres(pool) => {
-                let mut again = true;
+                let mut broken = $store.connections();
                 loop {
                     let outcome = match pool.acquire().await {
                         Ok(mut pooled) => {
@@ -159,7 +159,7 @@ macro_rules! on_db {
                         Err(error) => Err($crate::store::Error::from(error)),
                     };
                     match outcome {
-                        Err($crate::store::Error::Unavailable { .. }) if again => again = false,
+                        Err(error) if error.is_broken_connection() && broken > 0 => broken = broken.saturating_sub(1),
                         outcome => break outcome,
                     }
                 }
@@ -338,6 +338,14 @@ impl Store {
                 write.close().await;
             }
             Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// How many connections there are now; one in a file does not break.
+    pub(in crate::store) fn connections(&self) -> u32 {
+        match &self.pools {
+            Pools::Sqlite { .. } => 0,
+            Pools::Postgres(pool) => pool.size(),
         }
     }
 

@@ -386,6 +386,21 @@ fn an_unsafe_or_contradictory_server_is_refused_with_every_fault() {
 }
 
 #[test]
+fn changed_keys_are_those_whose_value_the_file_decides() {
+    let place = Place::new();
+    let other =
+        place.with("filter = \"info\"", "filter = \"debug\"").replace("[links]", "[drain]\nannounce = \"5s\"\n[links]");
+    let other = other.replace("[\"prod.example\"]", "[\"prod.example\", \"test.example\"]");
+    let changed = |source: &[(&str, &str)], one: &str, other: &str| Config::changed_keys(&source, one, other);
+    assert_eq!(changed(NO_SOURCE, &place.text, &other), ["trust_domains", "drain.announce", "log.filter"]);
+    let source: &[(&str, &str)] = &[("STRONGROOM_LOG_FILTER", "warn")];
+    assert_eq!(changed(source, &place.text, &other), ["trust_domains", "drain.announce"]);
+    let commented = format!("# More words.\n{}", place.text);
+    assert!(changed(NO_SOURCE, &place.text, &commented).is_empty());
+    assert!(changed(NO_SOURCE, &place.text, "a = ").is_empty());
+}
+
+#[test]
 fn all_faults_are_reported_at_once() {
     // Nothing at all: every required key is named.
     let errors = Config::load(&NO_SOURCE, None).unwrap_err();

@@ -37,6 +37,8 @@ const RETURN_URL: &str = "https://platform.test/";
 pub struct SiteOptions {
     /// Where everything lies; made if it is not there.
     pub dir: PathBuf,
+    /// Another database than a SQLite file in `dir`; its schema has to be there.
+    pub database: Option<Database>,
     /// Other grants than the development ones.
     pub grants: Option<String>,
     /// Whether the sandbox revokes earlier tokens, as the provider does.
@@ -56,6 +58,7 @@ impl SiteOptions {
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
+            database: None,
             grants: None,
             token_revokes: true,
             register_revokes: false,
@@ -154,6 +157,7 @@ impl Site {
         around.capabilities.mint_revokes = options.mint_revokes;
         furnish(&product, &options, &sandbox, &around)?;
         let mut config = config(&product, &sandbox, &listeners)?;
+        config.database = options.database.unwrap_or(config.database);
         config.app_owner = config.app_owner.filter(|_| options.has_app_owner);
         let dev = dev_json(&dir, &config, &sandbox);
         let running = app::start(&config, &around, listeners).await?;

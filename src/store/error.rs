@@ -85,6 +85,12 @@ impl Error {
         matches!(self, Self::Unavailable { .. } | Self::Busy)
     }
 
+    /// Whether the connection is what failed: another one may do.
+    pub(in crate::store) fn is_broken_connection(&self) -> bool {
+        // admin_shutdown, crash_shutdown; connection exceptions.
+        matches!(self, Self::Unavailable { code } if matches!(&**code, "io" | "protocol" | "57P01" | "57P02") || code.starts_with("08"))
+    }
+
     /// Nobody answered in time. What was asked for was not committed: that has a class of its own.
     pub(in crate::store) const fn no_answer() -> Self {
         Self::Unavailable { code: Cow::Borrowed("no answer") }

@@ -2,6 +2,7 @@
 
 mod altered;
 mod business;
+mod commits;
 mod ground;
 mod lists;
 mod openings;

@@ -18,6 +18,8 @@ mod proto;
 mod python;
 mod readme;
 mod registration;
+mod replicas;
+mod rolling;
 mod serve;
 mod service_config;
 mod support;

@@ -26,7 +26,8 @@ pub(crate) const MIGRATOR: &str = "test_migrator";
 /// Who the service logs in as.
 pub(crate) const APP: &str = "test_app";
 /// Removes a schema unless somebody still holds on to it: the whole server goes soon enough.
-const DROP: &str = "SET lock_timeout = '5s'; DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$";
+const DROP: &str =
+    "SET lock_timeout = '5s'; DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$";
 /// Makes the schema that the search path names.
 const CREATE: &str = "DO $$ BEGIN EXECUTE format('CREATE SCHEMA %I', current_setting('search_path')); END $$";
 

@@ -610,7 +610,7 @@ const COMMON: &[&[&str]] = &[
     accounts::steps::STATEMENTS,
     attempts::STATEMENTS,
     attempts::list::STATEMENTS,
-    budget::STATEMENTS,
+    super::budget::STATEMENTS,
     calls::STATEMENTS,
     flows::STATEMENTS,
     links::STATEMENTS,

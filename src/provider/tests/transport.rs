@@ -227,7 +227,7 @@ async fn nothing_secret_is_in_any_debug_or_error_text() {
     }
     texts.push(format!(
         "{:?}",
-        client_at("127.0.0.1:1", &timing(Duration::from_secs(1))).user(&AccessToken::new(TOKEN.into())).await
+        call(&client_at("127.0.0.1:1", &timing(Duration::from_secs(1)))).user(&AccessToken::new(TOKEN.into())).await
     ));
     let request = AuthorizeRequest {
         redirect_uri: &Url::parse(REDIRECT).unwrap(),

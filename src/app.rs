@@ -4,6 +4,7 @@
 //! [`start`], so that what is tested is what runs.
 
 pub mod doctor;
+mod reload;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
+use self::reload::{Before, Reload};
 use crate::config::{Config, Confirmation, Database, Retention};
 use crate::domain::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::domain::name::ProviderAccountId;
@@ -27,10 +29,14 @@ use crate::grpc::auth::SpiffeCallers;
 use crate::grpc::listener::{Anyone, Incoming, Limits, Rejections, Tls, TlsFiles};
 use crate::policy::SharedPolicy;
 use crate::provider::{CAPABILITIES, Client, Credentials, Endpoints};
-use crate::service::{AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Parts, Services, Settings, keep_pruning};
-use crate::store::{Location, PostgresTls, Store, StoreKeys};
+use crate::service::{
+    AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Health, Parts, Services, Settings, Standing, keep_pruning,
+};
+use crate::store::{Location, Migrations, PostgresTls, Store, StoreKeys};
 use crate::vault::{Keyring, Vault};
 use crate::{grpc, http, service};
+
+pub use self::reload::ConfigFile;
 
 /// The provider this build speaks to.
 const PROVIDER: &str = "wepay";
@@ -130,9 +136,10 @@ impl Listeners {
 pub struct Running {
     services: Services,
     store: Arc<Store>,
-    policy: Arc<SharedPolicy>,
-    tls: [Arc<Tls>; 2],
-    serving: watch::Sender<bool>,
+    reload: Arc<Reload>,
+    health: Health,
+    clock: Arc<dyn Clock>,
+    announce: Duration,
     stop: CancellationToken,
     servers: JoinSet<()>,
     writer: JoinHandle<()>,
@@ -149,6 +156,7 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let keyring =
         Keyring::load(&config.keyring_file).map_err(|fault| unusable("keyring", &config.keyring_file, fault))?;
     let vault = Arc::new(Vault::new(keyring));
+    let before = Before::look(config);
     let policy =
         SharedPolicy::load(&config.policy_file).map_err(|faults| unusable("policy", &config.policy_file, faults))?;
     let policy = Arc::new(policy);
@@ -162,7 +170,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         check_value: vault.check_value(),
     };
     let location = location(&config.database)?;
-    let store = Store::open(&location, keys, Arc::clone(&around.clock), Arc::clone(&around.entropy)).await?;
+    let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
+    let store = Store::open_with(&location, migrations(&config.database), keys, clock, entropy).await?;
     let store = Arc::new(store);
     let app = store.stamp(PROVIDER, config.environment, &config.client_id).await?;
     store.note_policy(policy.snapshot().hash()).await?;
@@ -186,13 +195,15 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     });
     services.adopt_open_attempts().await.map_err(StartError::Recovery)?;
     let stop = CancellationToken::new();
+    let health = Health::default();
+    services.look_at_health(&health).await;
     let mut servers = JoinSet::new();
     let (rejections, rejected) = Rejections::channel(REJECTIONS_MAX);
     let [grpc_tls, public_tls] = tls.clone();
     let callers = SpiffeCallers::new(config.trust_domains.iter().cloned());
     let calls = Incoming::start(listeners.grpc, grpc_tls, callers, Limits::default(), rejections.clone());
     let browsers = Incoming::start(listeners.public, public_tls, Anyone, Limits::default(), Rejections::channel(1).0);
-    servers.spawn(serve_grpc(services.clone(), around.clone(), calls, stop.clone()));
+    servers.spawn(serve_grpc(services.clone(), around.clone(), calls, health.watch(), stop.clone()));
     let provider_ui_origin = ui_origin(config)?;
     let returns = settings.return_urls.iter().map(|url| url.origin().ascii_serialization());
     let site = http::PublicSite {
@@ -205,10 +216,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let browsers = browsers.filter_map(|browser| browser.ok().map(|browser| (browser.info().0, browser)));
     let browsers = browsers.map(|(address, browser)| (browser, address));
     servers.spawn(http::serve(browsers, http::public_router(services.clone(), site), stop.clone()));
-    let serving = watch::Sender::new(false);
-    let readiness =
-        http::Readiness { services: services.clone(), serving: serving.subscribe(), clock: Arc::clone(&around.clock) };
-    servers.spawn(serve_ops(listeners.ops, readiness, stop.clone()));
+    servers.spawn(serve_ops(listeners.ops, health.watch(), stop.clone()));
+    servers.spawn(look(services.clone(), health.clone(), stop.clone()));
     servers.spawn(judge(services.clone(), stop.clone()));
     let adopted = watch::Sender::new(app_owner.is_none());
     let owner_adopted = adopted.subscribe();
@@ -217,9 +226,25 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     }
     servers.spawn(prune(Arc::clone(&store), Arc::clone(&around.clock), config.retention, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
-    serving.send_replace(true);
+    let reload = Arc::new(Reload::new(before, policy, tls, Arc::clone(&store)));
+    servers.spawn(watch_files(Arc::clone(&reload), Arc::clone(&around.clock), stop.clone()));
+    health.begin();
     info!(app.id = %app.id, "serving");
-    Ok(Running { services, store, policy, tls, serving, stop, servers, writer, owner_adopted, call_log, call_writer })
+    let (clock, announce) = (Arc::clone(&around.clock), config.announce);
+    Ok(Running {
+        services,
+        store,
+        reload,
+        health,
+        clock,
+        announce,
+        stop,
+        servers,
+        writer,
+        owner_adopted,
+        call_log,
+        call_writer,
+    })
 }
 
 impl Running {
@@ -228,21 +253,15 @@ impl Running {
         &self.services
     }
 
-    /// Reads policy and certificates again: each all or nothing, the last good ones stay.
+    /// Reads policy and certificates again, each all or nothing, the last good ones stay; and the configuration, if it is followed. All of
+    /// them are looked at by and by without it as well.
     pub async fn reload(&self) {
-        match self.policy.reload() {
-            Ok(hash) => match self.store.note_policy(hash).await {
-                Ok(()) => info!("policy reloaded"),
-                Err(unnoted) => error!("policy reloaded, but the change trail does not know: {unnoted}"),
-            },
-            Err(faults) => error!("policy not reloaded, the last good one stays: {faults}"),
-        }
-        for tls in &self.tls {
-            match tls.reload() {
-                Ok(generation) => info!(tls.generation = generation, "certificates reloaded"),
-                Err(fault) => error!("certificates not reloaded, the last good ones stay: {fault}"),
-            }
-        }
+        self.reload.all().await;
+    }
+
+    /// Brings what may change in the configuration into force when its file changes, and says of the rest that it takes a start.
+    pub async fn follow(&self, config: ConfigFile) {
+        self.reload.follow(config).await;
     }
 
     /// Resolves when the app owner's token was imported, or is not going to be. The service does not wait for it.
@@ -257,9 +276,11 @@ impl Running {
         self.stop.cancelled().await;
     }
 
-    /// Stops accepting, lets calls under way finish, waits for every mint that is armed, closes the read trail and the database.
+    /// Tells of the end for as long as configured, while still serving; then stops accepting, lets calls under way finish, waits for every mint that is armed, closes the read trail and the database.
     pub async fn stop(mut self) {
-        self.serving.send_replace(false);
+        self.health.end();
+        info!(announced_ms = self.announce.as_millis(), "ending");
+        self.clock.sleep(self.announce).await;
         self.services.begin_to_drain();
         self.stop.cancel();
         let calls = async { while self.servers.join_next().await.is_some() {} };
@@ -284,19 +305,33 @@ async fn serve_grpc(
     services: Services,
     around: Surroundings,
     calls: Incoming<grpc::auth::Caller>,
+    health: watch::Receiver<Standing>,
     stop: CancellationToken,
 ) {
-    let stopped = stop.clone().cancelled_owned();
-    if let Err(ended) = grpc::serve(services, around.clock, around.entropy, calls, stopped).await {
+    if let Err(ended) = grpc::serve(services, around.clock, around.entropy, calls, health, stop.clone()).await {
         error!("the gRPC server ended: {ended}");
     }
     stop.cancel();
 }
 
-async fn serve_ops(listener: TcpListener, readiness: http::Readiness, stop: CancellationToken) {
-    let served = axum::serve(listener, http::ops_router(readiness)).with_graceful_shutdown(stop.cancelled_owned());
+async fn serve_ops(listener: TcpListener, health: watch::Receiver<Standing>, stop: CancellationToken) {
+    let served = axum::serve(listener, http::ops_router(health)).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(ended) = served.await {
         error!("the ops server ended: {ended}");
+    }
+}
+
+async fn look(services: Services, health: Health, stop: CancellationToken) {
+    tokio::select! {
+        () = services.keep_looking_at_health(&health) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn watch_files(reload: Arc<Reload>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    tokio::select! {
+        () = reload.keep_looking(&*clock) => {}
+        () = stop.cancelled() => {}
     }
 }
 
@@ -421,6 +456,15 @@ pub fn create_keyring(path: &Path, around: &Surroundings) -> Result<(), StartErr
 pub async fn migrate(config: &Config) -> Result<(i64, i64), StartError> {
     let report = Store::migrate(&location(&config.database)?).await?;
     Ok((report.from, report.to))
+}
+
+/// Whether a start may bring the schema up to date: in a file that it owns. On a server other processes are at work, and the service's role
+/// may not: there it is a step of its own, [`migrate`].
+const fn migrations(database: &Database) -> Migrations {
+    match database {
+        Database::Sqlite(_) => Migrations::Apply,
+        Database::Postgres(_) => Migrations::Refuse,
+    }
 }
 
 /// The URL of the configured database.

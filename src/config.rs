@@ -6,6 +6,7 @@
 //! fault ever quotes a value. Layers do not see this type: the composition root hands them plain arguments.
 
 mod check;
+mod database;
 mod read;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use crate::domain::app::Environment;
 use crate::domain::budget::{Pace, SHARE, WINDOW};
 use crate::domain::timing::Timing;
 
+pub use database::CONNECTIONS_MAX;
 pub use read::{ConfigErrors, FILE_BYTES_MAX, Fault, ProcessEnvironment, Source};
 
 use read::Reader;
@@ -32,6 +34,9 @@ pub const INVITATION_LIFE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60)
 pub const RETENTION_MIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest retention that may be configured: ten years.
 pub const RETENTION_MAX: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+/// Longest announcement of an end: whoever balances load looks every few seconds, and an orderly end must fit into the time that
+/// Kubernetes gives (`terminationGracePeriodSeconds`) together with a mint, 70 s.
+pub const ANNOUNCE_MAX: Duration = Duration::from_secs(60);
 /// How long calls to the provider stay in the log unless configured: a quarter, the time in which disputes come up.
 const RETENTION_OF_CALLS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How much longer than a code lives we wait before an attempt in doubt counts as over (design: 630 s over 600 s).
@@ -51,6 +56,12 @@ const KEYS: &[&str] = &[
     "provider.api",
     "provider.ui",
     "database.url",
+    "database.password_file",
+    "database.ca_file",
+    "database.cert_file",
+    "database.key_file",
+    "database.schema",
+    "database.connections",
     "grpc.listen",
     "grpc.cert_file",
     "grpc.key_file",
@@ -62,6 +73,7 @@ const KEYS: &[&str] = &[
     "public.platform_name",
     "public.return_urls",
     "ops.listen",
+    "drain.announce",
     "links.confirmation",
     "timing.code_life",
     "timing.mint_deadline",
@@ -108,6 +120,8 @@ pub struct Config {
     pub public: PublicConfig,
     /// Health probes.
     pub ops: OpsConfig,
+    /// For how long an end is announced before it begins, already divided by `time_scale`.
+    pub announce: Duration,
     /// When a new link needs a confirmation.
     pub confirmation: Confirmation,
     /// Durations of the mint protocol, already divided by `time_scale`.
@@ -266,6 +280,14 @@ impl Config {
         reader.finish(config)
     }
 
+    /// The keys that have other values in one text of the file than in another, in their order. None where the source has a value, which
+    /// wins; none at all when a text is no configuration.
+    pub fn changed_keys(source: &dyn Source, one: &str, other: &str) -> Vec<&'static str> {
+        let read = |text| Reader::new(source, text, KEYS);
+        let (Ok(one), Ok(other)) = (read(one), read(other)) else { return Vec::new() };
+        KEYS.iter().copied().filter(|key| one.differs(&other, key)).collect()
+    }
+
     /// An example with every key, explained; the text of a file to begin with.
     pub fn example() -> &'static str {
         include_str!("config/example.toml")
@@ -284,10 +306,11 @@ impl Config {
             reader.fault("trust_domains", "is missing or empty", "name the SPIFFE trust domains of the callers");
         }
         let provider = Self::provider(reader, environment);
-        let database = reader.required("database.url", check::database);
+        let database = database::read(reader);
         let grpc = Self::grpc(reader);
         let public = Self::public(reader);
         let ops = reader.required("ops.listen", check::address).map(|listen| OpsConfig { listen });
+        let announce = reader.optional("drain.announce", |text| check::duration(text, Duration::ZERO, ANNOUNCE_MAX));
         let confirmation = reader.optional("links.confirmation", check::confirmation);
         let format = reader.optional("log.format", check::log_format);
         let filter = reader.optional("log.filter", check::log_filter);
@@ -317,6 +340,7 @@ impl Config {
             grpc: grpc?,
             public: public?,
             ops: ops?,
+            announce: announce?.unwrap_or_default().checked_div(time_scale?).unwrap_or_default(),
             confirmation: confirmation?.unwrap_or_default(),
             timing: timing?.scaled(time_scale?),
             budget: Pace::new(share?.unwrap_or(SHARE), WINDOW.checked_div(time_scale?).unwrap_or(WINDOW)),

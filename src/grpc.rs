@@ -11,14 +11,18 @@ mod admin;
 mod audit;
 mod convert;
 mod deadline;
+mod health;
 mod onboarding;
 mod status;
 mod tokens;
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Server;
 
@@ -26,7 +30,7 @@ use self::auth::Caller;
 use self::listener::Incoming;
 use crate::domain::ambient::{Clock, Entropy};
 use crate::domain::id::CallId;
-use crate::service::{Call, Error, Kind, Services};
+use crate::service::{Call, Error, Kind, Services, Standing};
 use crate::v1;
 use crate::v1::account_service_server::AccountServiceServer;
 use crate::v1::admin_service_server::AdminServiceServer;
@@ -119,7 +123,8 @@ async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T, Erro
         .unwrap_or_else(|_| Err(Error::new(Kind::DeadlinePassed).retry_after(deadline)))
 }
 
-/// Serves the API to connections that carry a caller, until `stop` resolves; then answers what is under way and ends.
+/// Serves the API to connections that carry a caller, until `stop`; then asks every connection to go (GOAWAY), answers what is under way
+/// and ends. Clients that watch its health are told of `health`.
 ///
 /// # Errors
 /// When the server cannot go on: never because of one connection.
@@ -128,13 +133,11 @@ pub async fn serve(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     incoming: Incoming<Caller>,
-    stop: impl Future<Output = ()> + Send + 'static,
+    health: watch::Receiver<Standing>,
+    stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let desk = Desk { services, clock, entropy };
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<TokenServiceServer<tokens::Tokens>>().await;
-    health.set_serving::<OnboardingServiceServer<onboarding::Onboarding>>().await;
-    health.set_serving::<AccountServiceServer<accounts::Accounts>>().await;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
         .build_v1()?;
@@ -143,7 +146,7 @@ pub async fn serve(
             $service.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
         };
     }
-    Server::builder()
+    let served = Server::builder()
         .max_concurrent_streams(Some(STREAMS_MAX))
         .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
@@ -160,7 +163,11 @@ pub async fn serve(
         .add_service(limited!(AdminServiceServer::new(admin::Admin(desk))))
         .add_service(health_service)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(incoming, stop)
-        .await?;
-    Ok(())
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    let mut served = pin!(served);
+    tokio::select! {
+        served = &mut served => return Ok(served?),
+        () = health::follow(reporter, health, stop) => {}
+    }
+    Ok(served.await?)
 }

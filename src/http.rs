@@ -35,7 +35,7 @@ use crate::domain::ambient::{Clock, Entropy};
 use crate::domain::id::{AppId, CallId};
 use crate::service::Services;
 
-pub use ops::{Readiness, ops_router};
+pub use ops::ops_router;
 pub use server::serve;
 
 /// What the public pages need to know beside the service.

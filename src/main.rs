@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use strongroom::app::{self, Listeners, Surroundings};
+use strongroom::app::{self, ConfigFile, Listeners, Surroundings};
 use strongroom::config::{Config, LogFormat, ProcessEnvironment};
 #[cfg(feature = "sandbox")]
 use strongroom::demo::{self, Site, SiteOptions};
@@ -165,19 +165,21 @@ fn main() -> ExitCode {
     })
 }
 
-fn read_config(path: &Path) -> Result<Config, Failure> {
+/// The configuration, and the text of the file that it came from.
+fn read_config(path: &Path) -> Result<(Config, String), Failure> {
     let text = std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
-    Ok(Config::load(&ProcessEnvironment, Some(&text))?)
+    Ok((Config::load(&ProcessEnvironment, Some(&text))?, text))
 }
 
 async fn serve(path: &Path) -> Result<(), Failure> {
-    let config = read_config(path)?;
+    let (config, text) = read_config(path)?;
     let format = match config.log.format {
         LogFormat::Json => telemetry::Format::Json,
         LogFormat::Text => telemetry::Format::Text,
     };
-    telemetry::init(format, &config.log.filter)?;
+    let filter = telemetry::init(format, &config.log.filter)?;
     let running = app::start(&config, &Surroundings::of_this_machine(), Listeners::bind(&config).await?).await?;
+    running.follow(ConfigFile::new(path, text, ProcessEnvironment, &config, filter)).await;
     let mut signals = Signals::new()?;
     let told = loop {
         tokio::select! {
@@ -199,7 +201,7 @@ async fn examine(config: &Path, global: &cli::Global) -> ExitCode {
 }
 
 async fn migrate(path: &Path) -> Result<(), Failure> {
-    let config = read_config(path)?;
+    let (config, _) = read_config(path)?;
     let (from, to) = app::migrate(&config).await?;
     say(&format!("schema version {from} -> {to}\n"))
 }

@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod export;
 mod guard;
+mod health;
 mod links;
 mod merchants;
 mod mint;
@@ -68,6 +69,7 @@ pub use confirmation::{Asked, MailTexts};
 pub use error::{Error, Kind, Result};
 pub use events::{EventFilter, EventPage, EventPlace, EventSource, PlacedEvent};
 pub use export::Piece;
+pub use health::{Health, Hindrance, Standing};
 pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAction, TemporaryLife};
 pub use notices::Noticed;
 pub use onboarding::{AuthorizationRequest, InvitationView, Invited, Pressed};
@@ -190,17 +192,6 @@ impl Services {
         self.tasks.close();
         self.tasks.wait().await;
         self.parts.auditor.close();
-    }
-
-    /// Whether the database answers and the audit takes events.
-    ///
-    /// # Errors
-    /// [`Kind::StoreUnavailable`] when it does not.
-    pub async fn health(&self) -> Result<()> {
-        if !self.parts.auditor.is_open() {
-            return Err(Error::new(Kind::StoreUnavailable).because("audit writer is gone"));
-        }
-        Ok(self.parts.store.health().await?)
     }
 
     /// Records a connection attempt that did not become a connection.

@@ -29,6 +29,7 @@ mod tests;
 mod tokens;
 mod trail;
 mod tx;
+mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,15 +52,18 @@ pub use self::calls::{CallEntry, CallPlace, CallsOf, LoggedCall};
 pub use self::error::Error;
 pub use self::flows::{AuthorizationOrder, Flow, FlowOutcome, FlowState, Invitation};
 pub use self::inspect::Inspection;
+pub use self::inspect::postgres::{Content, ServerFacts};
 pub use self::links::{LinkOrder, Resolution};
 pub use self::location::{CONNECTIONS, Location, Postgres, PostgresTls, SCHEMA};
 pub use self::merchants::{MerchantKey, Private};
+pub use self::postgres::safety::{Danger, Durability, Rights};
 pub use self::registrations::{RegistrationClaim, RegistrationOrder};
 pub use self::requests::{Earlier, Request};
 pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
 pub use self::tokens::{EarlierTokens, Head, NewToken, Observed, SeenUser, StoredToken, TemporaryDue};
 pub use self::trail::events::{RecordPlace, RecordsOf};
 pub use self::trail::{CLOSED, CRASHED, PAGE_BYTES_MAX, PAGE_RECORDS_MAX, ReadTrail, Trail, TrailKind};
+pub use self::vitals::ClockOffset;
 
 /// A result of the store.
 pub(in crate::store) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -130,8 +134,8 @@ pub(in crate::store) struct Dialect {
 ///
 /// `on_db!(read self, conn => sqlx::query_as::<_, Row>(SQL).bind(id).fetch_optional(conn).await)`
 ///
-/// The body yields a `Result`, whose error becomes an [`Error`]; it may run twice, since a pooled connection may have broken while nobody
-/// used it, so it borrows and does not consume. A connection that did not answer is not used again.
+/// The body yields a `Result`, whose error becomes an [`Error`]; it may run again, since pooled connections may have broken while nobody
+/// used them, so it borrows and does not consume. A connection that did not answer is not used again.
 macro_rules! on_db {
     (read $store:expr, $conn:ident => $body:expr) => {
         match &$store.pools {
@@ -143,7 +147,7 @@ macro_rules! on_db {
                 Err(error) => Err($crate::store::Error::from(error)),
             },
             $crate::store::Pools::Postgres(pool) => {
-                let mut again = true;
+                let mut broken = $store.connections();
                 loop {
                     let outcome = match pool.acquire().await {
                         Ok(mut pooled) => {
@@ -157,7 +161,7 @@ macro_rules! on_db {
                         Err(error) => Err($crate::store::Error::from(error)),
                     };
                     match outcome {
-                        Err($crate::store::Error::Unavailable { .. }) if again => again = false,
+                        Err(error) if error.is_broken_connection() && broken > 0 => broken = broken.saturating_sub(1),
                         outcome => break outcome,
                     }
                 }
@@ -233,6 +237,7 @@ impl Store {
                 }
                 let mut conn = postgres::connect(server).await?;
                 schema::postgres::gate(&mut conn).await?;
+                postgres::safety::refuse_unsafe(&mut conn, server).await?;
                 sqlx::Connection::close(conn).await?;
                 (Pools::Postgres(postgres::pool(server)?), None)
             }
@@ -333,6 +338,14 @@ impl Store {
                 write.close().await;
             }
             Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// How many connections there are now; one in a file does not break.
+    pub(in crate::store) fn connections(&self) -> u32 {
+        match &self.pools {
+            Pools::Sqlite { .. } => 0,
+            Pools::Postgres(pool) => pool.size(),
         }
     }
 

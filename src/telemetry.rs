@@ -8,9 +8,9 @@ use std::io::Write;
 use std::panic::{self, Location};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// Form of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,15 +31,19 @@ pub enum TelemetryError {
     /// The process has a subscriber already.
     #[error("the log is already set up")]
     AlreadySet,
+    /// The log that the filter belonged to is no more.
+    #[error("the log is gone")]
+    Gone,
 }
 
 /// Sets up the log of the process, and the panic hook with it. Once, before anything else runs. The filter is a level
-/// or directives like `info,strongroom=debug`.
+/// or directives like `info,strongroom=debug`; what is returned can replace it.
 ///
 /// # Errors
 /// [`TelemetryError`]; then nothing is set up.
-pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
+pub fn init(format: Format, filter: &str) -> Result<Filter, TelemetryError> {
     let filter = EnvFilter::builder().parse(filter).map_err(TelemetryError::Filter)?;
+    let (filter, handle) = reload::Layer::new(filter);
     let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     match format {
@@ -48,7 +52,22 @@ pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
     }
     .map_err(|_| TelemetryError::AlreadySet)?;
     hide_panic_payloads();
-    Ok(())
+    Ok(Filter(handle))
+}
+
+/// The filter of the process's log.
+#[derive(Clone, Debug)]
+pub struct Filter(reload::Handle<EnvFilter, Registry>);
+
+impl Filter {
+    /// Replaces it by a level or directives.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Filter`], [`TelemetryError::Gone`]; then it stays what it was.
+    pub fn set(&self, filter: &str) -> Result<(), TelemetryError> {
+        let filter = EnvFilter::builder().parse(filter).map_err(TelemetryError::Filter)?;
+        self.0.reload(filter).map_err(|_| TelemetryError::Gone)
+    }
 }
 
 /// A log that was kept in memory.

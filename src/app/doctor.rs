@@ -50,7 +50,7 @@ pub async fn examine(path: &Path, source: &dyn Source, clock: &Arc<dyn Clock>) -
     findings.push(found);
     findings.push(grants(&config.policy_file));
     findings.extend(certificates::examine(&config, clock));
-    findings.push(database::examine(&config, check_value).await);
+    findings.extend(database::examine(&config, check_value, clock).await);
     findings.extend(remote::examine(&config, &**clock).await);
     findings
 }

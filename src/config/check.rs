@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::read::Complaint;
-use super::{Confirmation, Database, LogFormat, TIME_SCALE_MAX};
+use super::{Confirmation, LogFormat, TIME_SCALE_MAX};
 use crate::domain::app::Environment;
 use crate::domain::budget::CALLS_MAX;
 use crate::domain::name::{CallerId, DisplayName, ProviderAccountId, SUBJECT_BYTES_MAX, URI_BYTES_MAX};
@@ -19,9 +19,9 @@ const LOG_FILTER_BYTES_MAX: usize = 1024;
 /// Permission bits of everybody but the owner.
 const MODE_OTHERS: u32 = 0o077;
 
-type Checked<T> = Result<T, Complaint>;
+pub(super) type Checked<T> = Result<T, Complaint>;
 
-fn complain<T>(rule: impl Into<String>, mend: impl Into<String>) -> Checked<T> {
+pub(super) fn complain<T>(rule: impl Into<String>, mend: impl Into<String>) -> Checked<T> {
     Err((rule.into(), mend.into()))
 }
 
@@ -150,23 +150,6 @@ pub(super) fn plain_file(text: &str) -> Checked<PathBuf> {
     }
 }
 
-pub(super) fn database(text: &str) -> Checked<Database> {
-    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        return complain("names PostgreSQL, which this version does not support", "use sqlite:// and an absolute path");
-    }
-    match text.strip_prefix("sqlite://") {
-        // Options and escapes would make two spellings of one file, and options can switch durability off.
-        Some(path) if path.starts_with('/') && !path.ends_with('/') && !path.contains(['?', '#', '%', '\0']) => {
-            Ok(Database::Sqlite(PathBuf::from(path)))
-        }
-        Some(_) => complain(
-            "must have an absolute path, without options and escapes",
-            "write for example \"sqlite:///var/lib/strongroom/strongroom.db\"",
-        ),
-        None => complain("must begin with sqlite://", "write sqlite:// and an absolute path"),
-    }
-}
-
 /// The origin that the provider and browsers see (exact, and without an underscore, as the provider demands).
 pub(super) fn origin(text: &str) -> Checked<String> {
     let mend = "write for example \"https://connect.example\"";
@@ -215,7 +198,7 @@ pub(super) fn loopback_url(text: &str) -> Checked<String> {
     Ok(text.to_owned())
 }
 
-fn parse_url(text: &str) -> Option<Url> {
+pub(super) fn parse_url(text: &str) -> Option<Url> {
     Url::parse(text).ok().filter(|url| text.len() <= URI_BYTES_MAX && url.host().is_some())
 }
 

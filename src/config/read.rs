@@ -72,6 +72,7 @@ impl ConfigErrors {
 pub(super) type Complaint = (String, String);
 
 /// A value as it was written.
+#[derive(Clone, PartialEq, Eq)]
 enum Raw {
     Text(String),
     Texts(Vec<String>),
@@ -120,6 +121,11 @@ impl<'s> Reader<'s> {
     pub(super) fn fault(&mut self, key: &str, rule: &str, mend: &str) {
         let place = self.place(key);
         self.push(key, place, rule, mend);
+    }
+
+    /// Whether the key is set at all, rightly or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.place(key).is_some()
     }
 
     /// A value that must be there; `None` when it is not or is refused.
@@ -187,6 +193,12 @@ impl<'s> Reader<'s> {
             }
         }
         (values.len() == texts.len()).then_some(values)
+    }
+
+    /// Whether this key has another value than for the other reader: neither is looked at where a variable wins.
+    pub(super) fn differs(&self, other: &Self, key: &str) -> bool {
+        let raw = |reader: &'_ Self| reader.file.get(key).map(|(raw, _)| raw.clone());
+        self.source.value(&variable(key)).is_none() && raw(self) != raw(other)
     }
 
     fn push(&mut self, key: &str, place: Option<String>, rule: &str, mend: &str) {

@@ -14,10 +14,18 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["client_secret", "keyring", "grpc.key", "public.key", "app_owner_token"] {
+        for name in [
+            "client_secret",
+            "keyring",
+            "grpc.key",
+            "public.key",
+            "app_owner_token",
+            "database_password",
+            "database.key",
+        ] {
             write(&dir.path().join(name), 0o600);
         }
-        for name in ["policy.toml", "grpc.crt", "callers.crt", "public.crt"] {
+        for name in ["policy.toml", "grpc.crt", "callers.crt", "public.crt", "database_ca.crt", "database.crt"] {
             write(&dir.path().join(name), 0o644);
         }
         let text = Config::example().replace("/etc/strongroom", dir.path().to_str().unwrap());
@@ -71,6 +79,8 @@ fn the_example_is_a_valid_configuration_and_names_every_key() {
     };
     let scale = "# time_scale = 1\n";
     let text = place.text.replace(scale, "").replace("[database]", "time_scale = 1\n[database]");
+    // The one key of which there is a second value to choose.
+    let text = text.replace("url = \"sqlite:///var/lib/strongroom/strongroom.db\"\n", "");
     let text: String = text.lines().map(|line| uncommented(line) + "\n").collect();
     let full = Config::load(&NO_SOURCE, Some(&text)).unwrap();
     assert_eq!(full.timing, Timing::default());
@@ -78,6 +88,17 @@ fn the_example_is_a_valid_configuration_and_names_every_key() {
     let account_id = Some("3800000002".to_owned());
     let token_file = place.path("app_owner_token");
     assert_eq!((config.app_owner, full.app_owner), (None, Some(AppOwnerConfig { token_file, account_id })));
+    let postgres = PostgresConfig {
+        url: "postgres://strongroom@db.example:5432/strongroom".to_owned(),
+        password_file: Some(place.path("database_password")),
+        ca_file: Some(place.path("database_ca.crt")),
+        cert_file: Some(place.path("database.crt")),
+        key_file: Some(place.path("database.key")),
+        schema: "public".to_owned(),
+        connections: 10,
+    };
+    assert_eq!(full.database, Database::Postgres(Box::new(postgres)));
+    assert_eq!((config.announce, full.announce), (Duration::ZERO, Duration::ZERO));
     assert_eq!(full.provider.unwrap().api, "http://127.0.0.1:9000/v2");
     for key in KEYS {
         let name = key.rsplit('.').next().unwrap();
@@ -184,12 +205,13 @@ fn every_bad_value_is_refused_with_its_own_fault() {
         ("time_scale", "0", "must be a whole number from 1 to 1000".into()),
         ("time_scale", "1001", "must be a whole number from 1 to 1000".into()),
         ("time_scale", "fast", "must be a whole number from 1 to 1000".into()),
-        ("database.url", "postgres://u:canary@h/d", "names PostgreSQL, which this version does not support".into()),
-        ("database.url", "mysql://h/d", "must begin with sqlite://".into()),
-        ("database.url", "/var/x.db", "must begin with sqlite://".into()),
+        ("database.url", "mysql://h/d", "must begin with sqlite:// or postgres://".into()),
+        ("database.url", "/var/x.db", "must begin with sqlite:// or postgres://".into()),
         ("database.url", "sqlite://x.db", "must have an absolute path, without options and escapes".into()),
         ("database.url", "sqlite:///x?mode=ro", "must have an absolute path, without options and escapes".into()),
-        ("database.url", "sqlite::memory:", "must begin with sqlite://".into()),
+        ("database.url", "sqlite::memory:", "must begin with sqlite:// or postgres://".into()),
+        ("drain.announce", "61s", "must be at most 60s".into()),
+        ("drain.announce", "soon", "must be a duration".into()),
         ("grpc.listen", "localhost:1", "must be an IP address and a port".into()),
         ("ops.listen", "9100", "must be an IP address and a port".into()),
         ("ops.listen", "0.0.0.0:7443", "is the address of another listener".into()),
@@ -272,6 +294,110 @@ fn every_bad_file_is_refused_with_its_own_fault() {
     assert!(errors.faults().iter().all(|fault| fault.key == "file"), "{errors}");
     assert_eq!(errors.faults().first().unwrap().place.as_deref(), Some("line 2"));
     assert_eq!(faults(NO_SOURCE, &"#".repeat(FILE_BYTES_MAX + 1)), ["file: is longer than 262144 bytes"]);
+}
+
+#[test]
+fn a_server_at_a_loopback_address_needs_its_url_only() {
+    let place = Place::new();
+    for url in [
+        "postgres://strongroom@127.0.0.1:5432/strongroom",
+        "postgresql://strongroom@127.9.9.9/strongroom",
+        "postgres://strongroom@[::1]:5433/strongroom-1.test",
+    ] {
+        let source: &[(&str, &str)] = &[("STRONGROOM_DATABASE_URL", url), ("STRONGROOM_DRAIN_ANNOUNCE", "5s")];
+        let config = Config::load(&source, Some(&place.text)).unwrap();
+        let Database::Postgres(server) = config.database else { panic!("{url}") };
+        assert_eq!(server.url, url);
+        assert_eq!((server.schema.as_str(), server.connections), ("public", 10));
+        assert_eq!([server.password_file, server.ca_file, server.cert_file, server.key_file], [const { None }; 4]);
+        assert_eq!(config.announce, Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn an_unsafe_or_contradictory_server_is_refused_with_every_fault() {
+    const LOCAL: &str = "postgres://u@127.0.0.1/d";
+    const PLAIN: &str = "database.url: must be postgres://USER@HOST:PORT/DATABASE, without options and escapes";
+    const FAR: &str = "database.ca_file: is missing: the server is not at a loopback address";
+    const SCHEMA: &str = "database.schema: must be 1 to 63 lower-case letters, digits and underscores, and begin neither with a digit \
+                          nor with pg_";
+    let place = Place::new();
+    let path = |name: &str| place.path(name).to_str().unwrap().to_owned();
+    write(&place.path("open"), 0o644);
+    let (ca, crt, key, open) = (path("database_ca.crt"), path("database.crt"), path("database.key"), path("open"));
+    let long = "a".repeat(64);
+    // Keys below `database` with their values, and the faults.
+    let check = |keys: &[(&str, &str)], expected: &[&str]| {
+        let variables: Vec<_> =
+            keys.iter().map(|(key, value)| (format!("STRONGROOM_DATABASE_{}", key.to_uppercase()), *value)).collect();
+        let source: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let errors = Config::load(&source.as_slice(), Some(&place.text)).unwrap_err();
+        let mut found: Vec<_> = errors.faults().iter().map(|fault| format!("{}: {}", fault.key, fault.rule)).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{keys:?}");
+        assert!(!errors.to_string().contains("canary"), "{errors}");
+    };
+    check(&[("url", "postgres://u:canary@127.0.0.1/d")], &["database.url: carries a password"]);
+    check(&[("url", "postgres://u@127.0.0.1/d?sslmode=canary")], &[PLAIN]);
+    check(&[("url", "postgres://u@127.0.0.1/d#canary")], &[PLAIN]);
+    check(&[("url", "postgres://u@127.0.0.1/d/canary")], &[PLAIN]);
+    check(&[("url", "postgres://u@127.0.0.1/d%2fcanary")], &[PLAIN]);
+    check(&[("url", "postgres://u%20canary@127.0.0.1/d")], &[PLAIN]);
+    check(&[("url", "postgres://u@127.0.0.1,canary/d")], &[PLAIN]);
+    check(&[("url", "postgres://u@127.0.0.1:0/d")], &[PLAIN]);
+    check(&[("url", "postgres://127.0.0.1/d")], &[PLAIN]);
+    check(&[("url", "postgres://u@127.0.0.1/")], &[PLAIN]);
+    check(&[("url", "postgres://u@127.0.0.1:x/d")], &["database.url: must be a URL with a host"]);
+    check(&[("url", "postgres:///canary")], &["database.url: must be a URL with a host"]);
+    check(&[("url", "postgres://u@db.example/d")], &[FAR]);
+    check(&[("url", "postgres://u@localhost/d")], &[FAR]);
+    check(&[("url", "postgres://u@127.0.0.1.example/d")], &[FAR]);
+    check(&[("url", "postgres://u@10.0.0.1/d")], &[FAR]);
+    check(&[("url", "postgres://u@[::]/d")], &[FAR]);
+    check(
+        &[("url", LOCAL), ("password_file", &open)],
+        &["database.password_file: is a secret that others than its owner may read"],
+    );
+    check(&[("url", LOCAL), ("ca_file", &ca), ("cert_file", &crt)], &["database.key_file: is missing"]);
+    check(&[("url", LOCAL), ("ca_file", &ca), ("key_file", &key)], &["database.cert_file: is missing"]);
+    check(
+        &[("url", LOCAL), ("cert_file", &crt), ("key_file", &key)],
+        &["database.ca_file: is missing: without it the connection is not encrypted, and shows no certificate"],
+    );
+    check(&[("url", LOCAL), ("schema", "Canary")], &[SCHEMA]);
+    check(&[("url", LOCAL), ("schema", "1st")], &[SCHEMA]);
+    check(&[("url", LOCAL), ("schema", "pg_canary")], &[SCHEMA]);
+    check(&[("url", LOCAL), ("schema", "a,b")], &[SCHEMA]);
+    check(&[("url", LOCAL), ("schema", "")], &[SCHEMA]);
+    check(&[("url", LOCAL), ("schema", &long)], &[SCHEMA]);
+    check(&[("url", LOCAL), ("connections", "0")], &["database.connections: must be a whole number from 1 to 100"]);
+    check(&[("url", LOCAL), ("connections", "101")], &["database.connections: must be a whole number from 1 to 100"]);
+    check(
+        &[("schema", "public"), ("connections", "5")],
+        &[
+            "database.connections: is for PostgreSQL, and database.url names a SQLite file",
+            "database.schema: is for PostgreSQL, and database.url names a SQLite file",
+        ],
+    );
+    check(
+        &[("url", "postgres://u@db.example/d"), ("schema", "A"), ("connections", "x"), ("key_file", &key)],
+        &[FAR, "database.cert_file: is missing", "database.connections: must be a whole number from 1 to 100", SCHEMA],
+    );
+}
+
+#[test]
+fn changed_keys_are_those_whose_value_the_file_decides() {
+    let place = Place::new();
+    let other =
+        place.with("filter = \"info\"", "filter = \"debug\"").replace("[links]", "[drain]\nannounce = \"5s\"\n[links]");
+    let other = other.replace("[\"prod.example\"]", "[\"prod.example\", \"test.example\"]");
+    let changed = |source: &[(&str, &str)], one: &str, other: &str| Config::changed_keys(&source, one, other);
+    assert_eq!(changed(NO_SOURCE, &place.text, &other), ["trust_domains", "drain.announce", "log.filter"]);
+    let source: &[(&str, &str)] = &[("STRONGROOM_LOG_FILTER", "warn")];
+    assert_eq!(changed(source, &place.text, &other), ["trust_domains", "drain.announce"]);
+    let commented = format!("# More words.\n{}", place.text);
+    assert!(changed(NO_SOURCE, &place.text, &commented).is_empty());
+    assert!(changed(NO_SOURCE, &place.text, "a = ").is_empty());
 }
 
 #[test]

@@ -38,6 +38,8 @@ const RETURN_URL: &str = "https://platform.test/";
 pub struct SiteOptions {
     /// Where everything lies; made if it is not there.
     pub dir: PathBuf,
+    /// Another database than a SQLite file in `dir`; its schema has to be there.
+    pub database: Option<Database>,
     /// Other grants than the development ones.
     pub grants: Option<String>,
     /// Whether the sandbox revokes earlier tokens, as the provider does.
@@ -57,6 +59,7 @@ impl SiteOptions {
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
+            database: None,
             grants: None,
             token_revokes: true,
             register_revokes: false,
@@ -155,6 +158,7 @@ impl Site {
         around.capabilities.mint_revokes = options.mint_revokes;
         furnish(&product, &options, &sandbox, &around)?;
         let mut config = config(&product, &sandbox, &listeners)?;
+        config.database = options.database.unwrap_or(config.database);
         config.app_owner = config.app_owner.filter(|_| options.has_app_owner);
         let dev = dev_json(&dir, &config, &sandbox);
         let running = app::start(&config, &around, listeners).await?;
@@ -310,6 +314,7 @@ fn config(product: &Path, sandbox: &Sandbox, listeners: &Listeners) -> Result<Co
             return_urls: vec![RETURN_URL.to_owned()],
         },
         ops: OpsConfig { listen: address(&listeners.ops)? },
+        announce: Duration::ZERO,
         confirmation: Confirmation::Always,
         timing: Timing::default(),
         // The sandbox does not count: fast enough to be no matter, and paced all the same.

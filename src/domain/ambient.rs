@@ -83,6 +83,12 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since some fixed moment before this process began; never steps back, counts suspended time too.
     fn boot(&self) -> Duration;
 
+    /// How far this clock was moved ahead of the machine's on purpose: nothing, unless somebody plays with time. Who compares clocks
+    /// takes it out.
+    fn ahead(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Waits until this clock has advanced by `duration`. An adjusted clock wakes its sleepers.
     fn sleep(&self, duration: Duration) -> Sleep<'_>;
 }
@@ -148,6 +154,10 @@ impl Clock for AdjustableClock {
     fn boot(&self) -> Duration {
         let machines = if self.stopped_at.is_some() { Duration::ZERO } else { SystemClock.boot() };
         machines.saturating_add(self.offset())
+    }
+
+    fn ahead(&self) -> Duration {
+        self.offset()
     }
 
     fn sleep(&self, duration: Duration) -> Sleep<'_> {
@@ -224,5 +234,6 @@ mod tests {
         clock.advance(Duration::from_secs(3_601));
         sleeper.await;
         assert!(clock.now().since(before) >= Duration::from_secs(3_601));
+        assert_eq!((clock.ahead(), SystemClock.ahead()), (Duration::from_secs(3_601), Duration::ZERO));
     }
 }

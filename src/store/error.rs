@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use sqlx::postgres::PgDatabaseError;
 
+use super::postgres::safety::Danger;
 use crate::domain::trail::cbor::LimitExceeded;
 
 /// What went wrong. No variant carries a value of a row or the words of the database.
@@ -41,7 +42,7 @@ pub enum Error {
     #[error("record is over a limit")]
     Limit(#[from] LimitExceeded),
     /// The schema is older than this build can use: run `strongroom migrate`.
-    #[error("schema version {found} is older than {oldest}, the oldest this build can use")]
+    #[error("schema version {found} is older than {oldest}, the oldest this build can use; run `strongroom migrate`")]
     SchemaTooOld {
         /// What the database has; 0 when it is empty.
         found: i64,
@@ -74,6 +75,9 @@ pub enum Error {
     /// The database was stamped with another keyring.
     #[error("database was stamped with another keyring")]
     KeyringDiffers,
+    /// The server forgets, or lets us do what nobody should be able to: all that is dangerous about it.
+    #[error("database is unsafe: {}", .0.iter().map(|danger| danger.text()).collect::<Vec<_>>().join("; "))]
+    Unsafe(Vec<Danger>),
     /// The file system said no.
     #[error("file system: {0}")]
     Io(std::io::ErrorKind),
@@ -83,6 +87,12 @@ impl Error {
     /// Whether the same call may succeed later without anybody's doing. [`Error::CommitUnknown`] is not such a one.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Busy)
+    }
+
+    /// Whether the connection is what failed: another one may do.
+    pub(in crate::store) fn is_broken_connection(&self) -> bool {
+        // admin_shutdown, crash_shutdown; connection exceptions.
+        matches!(self, Self::Unavailable { code } if matches!(&**code, "io" | "protocol" | "57P01" | "57P02") || code.starts_with("08"))
     }
 
     /// Nobody answered in time. What was asked for was not committed: that has a class of its own.
@@ -151,6 +161,8 @@ impl Fault {
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::Decode(_)
             | sqlx::Error::RowNotFound => Self::Corrupt,
+            // How the TLS library's verdict on the server's certificate arrives.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Self::Unavailable("tls".into()),
             sqlx::Error::Io(_) => Self::Unavailable("io".into()),
             sqlx::Error::Tls(_) => Self::Unavailable("tls".into()),
             // The other side spoke of something else: a connection that broke in mid-sentence.

@@ -1,5 +1,23 @@
 //! A look at the database that changes nothing: for somebody who wants to know whether a start would succeed.
 
+/// Whom a database of this schema belongs to, whichever engine it is; refuses one that was stamped with another keyring.
+macro_rules! app_of {
+    ($conn:expr, $check_value:expr) => {{
+        let deployment = sqlx::query_as::<_, $crate::store::DeploymentRow>($crate::store::DEPLOYMENT);
+        match deployment.fetch_optional(&mut *$conn).await? {
+            None => None,
+            Some(row) if $check_value.is_some_and(|value| row.key_check != value) => return Err(Error::KeyringDiffers),
+            Some(row) => {
+                let app = sqlx::query_as::<_, $crate::store::AppRow>($crate::store::APP).bind(row.app_id);
+                let app = app.fetch_optional(&mut *$conn).await?.ok_or(Error::Corrupt("app of the deployment"))?;
+                Some(App::try_from(app)?)
+            }
+        }
+    }};
+}
+
+pub(in crate::store) mod postgres;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +26,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::error::Error;
-use super::{APP, AppRow, DEPLOYMENT, DeploymentRow, Location, Result, Store, schema, sqlite};
+use super::{Result, Store, schema, sqlite};
 use crate::domain::app::App;
 
 /// What is where the database should be.
@@ -28,13 +46,12 @@ pub enum Inspection {
 }
 
 impl Store {
-    /// Looks at the database: its integrity, its schema and its stamp, and whether it was stamped with this keyring, if one is
+    /// Looks at a file: its integrity, its schema and its stamp, and whether it was stamped with this keyring, if one is
     /// given. Writes nothing, makes no file, and holds the lock meanwhile, so that no process starts on it.
     ///
     /// # Errors
     /// As of [`Store::open_with`], [`Error::Locked`] apart.
-    pub async fn inspect(location: &Location, check_value: Option<[u8; 16]>) -> Result<Inspection> {
-        let Location::Sqlite(path) = location else { return Err(Error::BadUrl("not yet")) };
+    pub async fn inspect(path: &Path, check_value: Option<[u8; 16]>) -> Result<Inspection> {
         match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Inspection::Absent),
             Err(error) => return Err(error.into()),
@@ -52,17 +69,8 @@ async fn look(conn: &mut SqliteConnection, check_value: Option<[u8; 16]>) -> Res
     sqlite::check_integrity(conn).await?;
     let schema = schema::sqlite::version(conn).await?;
     schema::sqlite::usable(conn, schema).await?;
-    if schema == 0 {
-        return Ok(Inspection::Free { schema, app: None });
-    }
-    let deployment = sqlx::query_as::<_, DeploymentRow>(DEPLOYMENT).fetch_optional(&mut *conn).await?;
-    let Some(deployment) = deployment else { return Ok(Inspection::Free { schema, app: None }) };
-    if check_value.is_some_and(|value| deployment.key_check != value) {
-        return Err(Error::KeyringDiffers);
-    }
-    let app = sqlx::query_as::<_, AppRow>(APP).bind(deployment.app_id).fetch_optional(conn).await?;
-    let app = app.ok_or(Error::Corrupt("app of the deployment"))?;
-    Ok(Inspection::Free { schema, app: Some(App::try_from(app)?) })
+    let app = if schema == 0 { None } else { app_of!(conn, check_value) };
+    Ok(Inspection::Free { schema, app })
 }
 
 /// The lock, if no process has it; whoever has the database open has made its file.

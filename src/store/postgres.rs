@@ -1,5 +1,7 @@
 //! What only PostgreSQL needs: how its connections are set up, and migrating under a role of its own.
 
+pub(in crate::store) mod safety;
+
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;

@@ -3,6 +3,7 @@
 mod altered;
 mod budget;
 mod business;
+mod commits;
 mod ground;
 mod lists;
 mod openings;
@@ -626,6 +627,7 @@ const COMMON: &[&[&str]] = &[
     trail::changes::STATEMENTS,
     trail::events::STATEMENTS,
     trail::reads::STATEMENTS,
+    vitals::STATEMENTS,
 ];
 
 /// Those that differ.
@@ -636,7 +638,10 @@ async fn every_statement_prepares(ground: Ground) {
     let common = COMMON.concat();
     let own: Vec<&str> = match ground {
         Ground::File(_) => [sqlite::STATEMENTS, &[schema::sqlite::HAS_MIGRATIONS]].concat(),
-        Ground::Schema(_) => vec![schema::postgres::HAS_MIGRATIONS],
+        Ground::Schema(_) => {
+            let own = [postgres::safety::STATEMENTS, inspect::postgres::STATEMENTS].concat();
+            [own, vec![schema::postgres::HAS_MIGRATIONS]].concat()
+        }
     };
     let dialects = DIALECTS.concat().into_iter().map(|dialect| pick(&store, dialect));
     for statement in common.into_iter().chain(own).chain(dialects) {

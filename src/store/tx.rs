@@ -193,12 +193,13 @@ pub(in crate::store) struct Retry<'a> {
     store: &'a Store,
     name: &'static str,
     tries: u32,
+    looks: u32,
 }
 
 impl<'a> Retry<'a> {
     /// For the transaction of this name.
     pub(in crate::store) const fn new(store: &'a Store, name: &'static str) -> Self {
-        Self { store, name, tries: 0 }
+        Self { store, name, tries: 0, looks: 0 }
     }
 
     /// Whether to try again after this error, after a while. An unknown commit is never tried again.
@@ -215,18 +216,29 @@ impl<'a> Retry<'a> {
             Finished::Unknown { value, head, error } => (value, head, error),
         };
         tracing::warn!(transaction = self.name, trail.seq = head.seq, "looking for a commit: {error}");
-        let mut wait = WAIT_FIRST;
-        for _ in 0..LOOKS_MAX {
+        let found = loop {
             match was_committed(self.store, head).await {
-                Ok(true) => return Some(Ok(value)),
-                Ok(false) if self.once_more("commit did not take place").await => return None,
-                // It did not take place, and there were tries enough: nothing was changed.
-                Ok(false) => return Some(Err(Error::Busy)),
-                Err(unanswered) if unanswered.is_retryable() => self.pause(&mut wait).await,
-                Err(_) => break,
+                Err(unanswered) if self.look_again(&unanswered).await => {}
+                found => break found,
             }
+        };
+        match found {
+            Ok(true) => Some(Ok(value)),
+            Ok(false) if self.once_more("commit did not take place").await => None,
+            // It did not take place, and there were tries enough: nothing was changed.
+            Ok(false) => Some(Err(Error::Busy)),
+            Err(_) => Some(Err(error)),
         }
-        Some(Err(error))
+    }
+
+    /// Whether to look again, which changes nothing, after this error and a while.
+    pub(in crate::store) async fn look_again(&mut self, error: &Error) -> bool {
+        self.looks = self.looks.saturating_add(1);
+        if !error.is_retryable() || self.looks >= LOOKS_MAX {
+            return false;
+        }
+        self.pause(self.looks).await;
+        true
     }
 
     async fn once_more(&mut self, why: &str) -> bool {
@@ -235,16 +247,16 @@ impl<'a> Retry<'a> {
             return false;
         }
         tracing::warn!(transaction = self.name, tries = self.tries, "{why}, trying again");
-        let mut wait = WAIT_FIRST.saturating_mul(self.tries);
-        self.pause(&mut wait).await;
+        self.pause(self.tries).await;
         true
     }
 
-    async fn pause(&self, wait: &mut Duration) {
+    /// Before the n-th repetition.
+    async fn pause(&self, nth: u32) {
+        let wait = WAIT_FIRST.saturating_mul(1 << nth.saturating_sub(1).min(LOOKS_MAX));
         let [chance] = random::<1>(&*self.store.entropy);
         let less = wait.saturating_mul(u32::from(chance)) / 512;
         self.store.clock.sleep(wait.saturating_sub(less)).await;
-        *wait = wait.saturating_mul(2);
     }
 }
 
@@ -271,37 +283,29 @@ impl<'a> Tx<'a> {
 
     /// Begins without the lock: for what is no state change, and for the stamp, which makes the row.
     pub(in crate::store) async fn begin_unlocked(store: &'a Store) -> Result<Self, Error> {
-        let conn = match &store.pools {
-            Pools::Sqlite { write, .. } => Conn::Sqlite(write.acquire().await?),
-            Pools::Postgres(pool) => Conn::Postgres(pool.acquire().await?),
-        };
-        // Built before BEGIN is sent: cancelled in between, `drop` still closes the connection.
-        let mut tx = Self { conn, store, now: store.clock.now(), head: None, open: true };
-        match &mut tx.conn {
-            Conn::Sqlite(conn) => within(BODY_MAX, sqlx::query(BEGIN_SQLITE).execute(&mut **conn)).await.map(drop)?,
-            Conn::Postgres(conn) => {
-                let begun = within(END_MAX, sqlx::raw_sql(BEGIN_POSTGRES).execute(&mut **conn)).await.map(drop);
-                if begun.is_err() {
-                    // The server was restarted since this connection was used last; another one will do.
-                    tx.renew(BEGIN_POSTGRES).await?;
+        let mut broken = store.connections();
+        loop {
+            let conn = match &store.pools {
+                Pools::Sqlite { write, .. } => Conn::Sqlite(write.acquire().await?),
+                Pools::Postgres(pool) => Conn::Postgres(pool.acquire().await?),
+            };
+            // Built before BEGIN is sent: cancelled in between, `drop` still closes the connection.
+            let mut tx = Self { conn, store, now: store.clock.now(), head: None, open: true };
+            let begun = match &mut tx.conn {
+                Conn::Sqlite(conn) => within(BODY_MAX, sqlx::query(BEGIN_SQLITE).execute(&mut **conn)).await.map(drop),
+                Conn::Postgres(conn) => {
+                    within(END_MAX, sqlx::raw_sql(BEGIN_POSTGRES).execute(&mut **conn)).await.map(drop)
+                }
+            };
+            match begun {
+                // It broke while nobody used it, and so may have the others.
+                Err(error) if error.is_broken_connection() && broken > 0 => broken = broken.saturating_sub(1),
+                begun => {
+                    begun?;
+                    tx.now = store.clock.now();
+                    return Ok(tx);
                 }
             }
-        }
-        tx.now = store.clock.now();
-        Ok(tx)
-    }
-
-    /// Begins on another connection, in the place of one that is broken: nothing was done on it.
-    async fn renew(&mut self, begin: &'static str) -> Result<(), Error> {
-        let Pools::Postgres(pool) = &self.store.pools else { return Err(Error::no_answer()) };
-        let fresh = Conn::Postgres(pool.acquire().await?);
-        if let Conn::Postgres(broken) = &mut self.conn {
-            broken.close_on_drop();
-        }
-        self.conn = fresh;
-        match &mut self.conn {
-            Conn::Postgres(conn) => within(END_MAX, sqlx::raw_sql(begin).execute(&mut **conn)).await.map(drop),
-            Conn::Sqlite(_) => Err(Error::no_answer()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Each kind of place has a positive control: something that must be found there by the same search.
 
 mod registered;
+mod server;
 mod shell;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,9 @@ use strongroom::v1::{
 use tonic::{Response, Status};
 use url::Url;
 
+use self::server::Since;
 use crate::support::app::{RETURN_URL, Shop, TOKEN, TestApp, log, records_of};
+use crate::support::database::Home;
 
 /// Stands where texts of callers are meant to stand: trail, database, log.
 const CANARY: &str = "canary_5d8e0b7a42c91f36";
@@ -223,7 +226,7 @@ async fn wrong_user(app: &TestApp, as_shop: &Shop, secrets: &mut Secrets) {
     app.caller("admin").onboarding().resolve_held_link(request).await.unwrap();
 }
 
-async fn places(app: &TestApp, secrets: &Secrets) -> Vec<Place> {
+async fn places(app: &TestApp, secrets: &Secrets, since: Option<&Since>) -> Vec<Place> {
     let mut places = vec![Place { kind: "log", name: "the log".to_owned(), bytes: log().bytes() }];
     let error = |bytes: &Vec<u8>| Place { kind: "error", name: "a refusal".to_owned(), bytes: bytes.clone() };
     places.extend(secrets.errors.iter().map(error));
@@ -238,6 +241,9 @@ async fn places(app: &TestApp, secrets: &Secrets) -> Vec<Place> {
         if !matches!(name.as_str(), "client_secret" | "app_owner_token" | shell::CONFIG) {
             places.push(Place { kind: "file", name, bytes: std::fs::read(&path).unwrap_or_default() });
         }
+    }
+    if let Some(since) = since {
+        places.extend(since.places(app.home().schema().unwrap()).await);
     }
     places
 }
@@ -286,7 +292,12 @@ fn search_for(text: &str) -> Search {
 
 #[tokio::test]
 async fn nothing_secret_lies_about_after_a_journey_with_everything_that_goes_wrong() {
-    let app = TestApp::start().await;
+    let home = Home::new().await;
+    let since = match home.schema() {
+        Some(schema) => Some(Since::now(schema).await),
+        None => None,
+    };
+    let app = TestApp::start_on(home).await;
     let mut secrets = Secrets::default();
     secrets.add("client secret", &app.dev().sandbox.client_secret);
     let dashboard = app.control(Method::GET, "/app", None).await;
@@ -323,8 +334,9 @@ async fn nothing_secret_lies_about_after_a_journey_with_everything_that_goes_wro
     // Positive controls first, one for each kind of place.
     tracing::trace!("planted: {CANARY}");
     let connection = dead.version.as_ref().unwrap().connection_id.clone();
-    let all = places(&app, &secrets).await;
-    for kind in ["log", "record", "file"] {
+    let all = places(&app, &secrets, since.as_ref()).await;
+    let of_server: &[&str] = if since.is_some() { &["row", "server log"] } else { &[] };
+    for kind in [&["log", "record", "file"], of_server].concat() {
         let hits = found(&all, &search_for(CANARY));
         assert!(hits.iter().any(|hit| hit.contains(&format!("in {kind} "))), "the canary in a {kind}: {hits:?}");
     }

@@ -5,6 +5,7 @@ mod stage;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
+use strongroom::service::Health;
 use url::form_urlencoded;
 
 use stage::{Answer, Stage};
@@ -194,18 +195,17 @@ async fn naughty_texts_anywhere_are_neither_reflected_nor_fatal() {
 #[tokio::test]
 async fn the_probes_tell_life_from_readiness() {
     let stage = Stage::new().await;
-    let (serving, told) = tokio::sync::watch::channel(false);
-    let probe = async |path: &str| stage.probe(told.clone(), path).await;
+    let health = Health::default();
+    let probe = async |path: &str| stage.probe(&health, path).await;
+    let unready = |lines: &str| (StatusCode::SERVICE_UNAVAILABLE, lines.to_owned());
     assert_eq!(probe("/livez").await, (StatusCode::OK, "ok\n".to_owned()));
-    let (status, report) = probe("/readyz").await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(report, r#"{"ready":false,"serving":false,"database":"ok"}"#);
-    serving.send_replace(true);
-    assert_eq!(probe("/readyz").await.0, StatusCode::OK);
+    assert_eq!(probe("/readyz").await, unready("process is starting\n"));
+    health.begin();
+    assert_eq!(probe("/readyz").await, (StatusCode::OK, "ready\n".to_owned()));
     stage.store.close().await;
-    let (status, report) = probe("/readyz").await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(report, r#"{"ready":false,"serving":true,"database":"unavailable"}"#);
+    assert_eq!(probe("/readyz").await, unready("database is unavailable (code closed)\n"));
+    health.end();
+    assert_eq!(probe("/readyz").await, unready("process is ending\ndatabase is unavailable (code closed)\n"));
     assert_eq!(probe("/livez").await.0, StatusCode::OK);
     // And the pages say so in plain words, with a reference and without internals.
     let answer = stage.get(&stage.invitation).await;

@@ -17,7 +17,6 @@ use std::fmt::Write as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use sqlx::Connection as _;
 use strongroom::v1::{
     Attempt, AttemptState, GetMerchantRequest, Link, ListAttemptsRequest, ListTokenVersionsRequest, Merchant,
     RegisterMerchantRequest, SendConfirmationRequest, TokenVersion, VerifyTokenRequest, VerifyTokenResponse,
@@ -28,6 +27,7 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::support::app::TestApp;
+use crate::support::database::Statement;
 
 /// The path of a registration as the sandbox logs it.
 const REGISTER: &str = "/v2/user/register";
@@ -37,11 +37,24 @@ const EXISTS: &str = "FAILED_PRECONDITION:CONNECTION_EXISTS";
 /// Digits of a hash that the sandbox shows.
 const SHOWN_DIGITS: usize = 16;
 /// Makes the database take no address of a user in `forgotten`.
-const FORGETFUL: [&str; 2] = [
-    "CREATE TABLE IF NOT EXISTS forgotten (subject TEXT PRIMARY KEY)",
-    "CREATE TRIGGER IF NOT EXISTS forget AFTER UPDATE OF email_index ON connections \
-     WHEN NEW.email_index IS NOT NULL AND NEW.subject IN (SELECT subject FROM forgotten) \
-     BEGIN UPDATE connections SET email_index = NULL WHERE id = NEW.id; END",
+const FORGETFUL: [Statement; 2] = [
+    Statement {
+        sqlite: "CREATE TABLE IF NOT EXISTS forgotten (subject TEXT PRIMARY KEY)",
+        // Whoever changes the table looks into it as itself, not as who made it.
+        postgres: "DO $$ BEGIN CREATE TABLE IF NOT EXISTS forgotten (subject TEXT PRIMARY KEY); \
+                   GRANT SELECT ON forgotten TO strongroom_app; END $$",
+    },
+    Statement {
+        sqlite: "CREATE TRIGGER IF NOT EXISTS forget AFTER UPDATE OF email_index ON connections \
+                 WHEN NEW.email_index IS NOT NULL AND NEW.subject IN (SELECT subject FROM forgotten) \
+                 BEGIN UPDATE connections SET email_index = NULL WHERE id = NEW.id; END",
+        postgres: "DO $$ BEGIN \
+                   CREATE OR REPLACE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN \
+                   IF EXISTS (SELECT 1 FROM forgotten f WHERE f.subject = NEW.subject) THEN NEW.email_index = NULL; END IF; \
+                   RETURN NEW; END $f$; \
+                   CREATE OR REPLACE TRIGGER forget BEFORE UPDATE OF email_index ON connections \
+                   FOR EACH ROW EXECUTE FUNCTION forget(); END $$",
+    },
 ];
 
 impl TestApp {
@@ -144,13 +157,12 @@ impl TestApp {
     async fn forget_address(&self, subject: &str) {
         let mut intruder = self.intruder().await;
         for rule in FORGETFUL {
-            sqlx::query(rule).execute(&mut intruder).await.unwrap();
+            intruder.execute(rule, &[]).await;
         }
-        let remember = sqlx::query("INSERT OR IGNORE INTO forgotten VALUES ($1)").bind(subject);
-        remember.execute(&mut intruder).await.unwrap();
-        let forget = sqlx::query("UPDATE connections SET email_index = NULL WHERE subject = $1").bind(subject);
-        assert_eq!(forget.execute(&mut intruder).await.unwrap().rows_affected(), 1);
-        intruder.close().await.unwrap();
+        intruder.execute("INSERT INTO forgotten VALUES ($1) ON CONFLICT DO NOTHING", &[subject]).await;
+        let forget = "UPDATE connections SET email_index = NULL WHERE subject = $1";
+        assert_eq!(intruder.execute(forget, &[subject]).await, 1);
+        intruder.close().await;
     }
 
     async fn no_faults(&self) {

@@ -1,63 +1,41 @@
 //! The database: is it sound, does its schema fit this build, and does it belong to this app and keyring.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+mod postgres;
+mod sqlite;
 
-use crate::app::PROVIDER;
-use crate::config::{Config, Database};
+use std::sync::Arc;
+
+use crate::app::{self, PROVIDER};
+use crate::config::Config;
+use crate::domain::ambient::Clock;
 use crate::domain::app::App;
 use crate::domain::finding::Finding;
-use crate::store::{Error, Inspection, Location, SCHEMA_NEWEST, Store};
+use crate::store::Location;
 
 const CHECK: &str = "database";
-/// Permission bits of everybody but the owner.
-const MODE_OTHERS: u32 = 0o077;
 
-pub(super) async fn examine(config: &Config, check_value: Option<[u8; 16]>) -> Finding {
-    let Database::Sqlite(path) = &config.database else {
-        return Finding::fail(CHECK, "PostgreSQL", "not yet");
-    };
-    let shown = path.display();
-    match Store::inspect(&Location::Sqlite(path.clone()), check_value).await {
-        Ok(Inspection::Absent) => Finding::ok(CHECK, format!("{shown} is not there yet: the first start makes it")),
-        Ok(Inspection::InUse) => {
-            Finding::ok(CHECK, format!("{shown} is in use by a running process; stop it to look inside"))
+/// `check_value`: of the keyring, if there is one.
+pub(super) async fn examine(config: &Config, check_value: Option<[u8; 16]>, clock: &Arc<dyn Clock>) -> Vec<Finding> {
+    match app::location(&config.database) {
+        Ok(Location::Sqlite(path)) => vec![sqlite::examine(config, &path, check_value).await],
+        Ok(Location::Postgres(server)) => postgres::examine(config, &server, check_value, &**clock).await,
+        Err(error) => {
+            vec![Finding::fail(CHECK, error.to_string(), "make the file readable to the user that the service runs as")]
         }
-        Ok(Inspection::Free { schema, app }) => free(config, path, schema, app.as_ref()),
-        Err(error) => Finding::fail(CHECK, format!("{shown}: {error}"), mend(&error)),
     }
 }
 
-fn free(config: &Config, path: &Path, schema: i64, app: Option<&App>) -> Finding {
-    let shown = path.display();
-    if let Some(app) = app {
-        let (stamped, ours) = ((app.environment, app.client_id.as_str()), (config.environment, &*config.client_id));
-        if app.provider != PROVIDER || stamped != ours {
-            let what = format!("{shown} belongs to {}/{}/{}", app.provider, app.environment, app.client_id);
-            return Finding::fail(CHECK, what, "name that app in the configuration, or another database");
-        }
+/// The finding when the database belongs to another app than the configured one.
+fn belongs_elsewhere(config: &Config, shown: &str, app: Option<&App>) -> Option<Finding> {
+    let app = app?;
+    let (stamped, ours) = ((app.environment, app.client_id.as_str()), (config.environment, &*config.client_id));
+    if app.provider == PROVIDER && stamped == ours {
+        return None;
     }
-    if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & MODE_OTHERS != 0) {
-        let what = format!("{shown} is open to others than its owner");
-        return Finding::warn(CHECK, what, format!("chmod 600 {shown}; the next start does it as well"));
-    }
-    if (1..SCHEMA_NEWEST).contains(&schema) {
-        let what = format!("{shown} has schema version {schema}, this build has {SCHEMA_NEWEST}");
-        return Finding::warn(CHECK, what, "back it up and run `strongroom migrate`; otherwise the next start does it");
-    }
-    let whose = if app.is_some() { "belongs to this app and keyring" } else { "belongs to no app yet" };
-    Finding::ok(CHECK, format!("{shown} is sound, has schema version {schema} and {whose}"))
+    let what = format!("{shown} belongs to {}/{}/{}", app.provider, app.environment, app.client_id);
+    Some(Finding::fail(CHECK, what, "name that app in the configuration, or another database"))
 }
 
-const fn mend(error: &Error) -> &'static str {
-    match error {
-        Error::KeyringDiffers => "give the keyring that it was first started with: no other opens its tokens",
-        Error::SchemaTooNew { .. } => "use the build that wrote it, or a newer one",
-        Error::Corrupt(_) => "stop here and restore it from a backup; keep the damaged file",
-        Error::Io(_) | Error::Unavailable { .. } | Error::BadUrl(_) => {
-            "check the path, its file system and the rights of the user that the service runs as"
-        }
-        _ => "try again; if it stays, keep the file and look at it with care",
-    }
+fn whose(app: Option<&App>) -> &'static str {
+    if app.is_some() { "belongs to this app and keyring" } else { "belongs to no app yet" }
 }

@@ -8,7 +8,7 @@ use crate::domain::id::TrailId;
 use crate::domain::trail::{Event, EventKind, GENESIS, Hash, Record, SealedRecord, TrailHead};
 use crate::store::Store;
 use crate::store::error::Error;
-use crate::store::tx::{Run as _, Tx, on_tx, record, transaction};
+use crate::store::tx::{Retry, Run as _, Tx, bounded, on_tx, record, transaction};
 
 /// Reason of a [`EventKind::TrailClosed`] that the trail's own process wrote.
 pub const CLOSED: &str = "closed";
@@ -120,13 +120,27 @@ impl Store {
         let Some(pending) = trail.pending else { return Ok(()) };
         let id = trail.head.trail;
         // In a write transaction: behind whatever the cancelled one is still doing.
-        let found = record!(self, "read_head", tx => read_head(tx, id).await)?;
+        let mut retry = Retry::new(self, "find_outcome");
+        let found = loop {
+            match self.locked_head(id).await {
+                Err(unanswered) if retry.look_again(&unanswered).await => {}
+                found => break found?,
+            }
+        };
         let found = found.ok_or(Error::Corrupt("a trail is gone"))?;
         if found != trail.head && found != pending {
             return Err(Error::Corrupt("head of a read trail is not what its writer wrote"));
         }
         *trail = ReadTrail { head: found, pending: None };
         Ok(())
+    }
+
+    /// The newest place of a trail, under its lock.
+    async fn locked_head(&self, id: TrailId) -> Result<Option<TrailHead>, Error> {
+        let mut tx = Tx::begin_unlocked(self).await?;
+        let head = bounded(read_head(&mut tx, id)).await;
+        tx.rollback().await;
+        head
     }
 
     /// Closes the trail at this head and has the change trail record it.

@@ -1,6 +1,5 @@
 //! Rows that somebody altered behind our back: no call uses them, and each that met one is on record.
 
-use sqlx::Connection as _;
 use strongroom::domain::trail::{EventKind, Outcome};
 use strongroom::v1::{ListAccountsRequest, UpdateAccountRequest, list_accounts_request};
 
@@ -14,11 +13,8 @@ async fn whoever_meets_an_altered_account_is_on_record() {
     let shop = app.connected("ada-books").await;
     let made = app.create_account(&app.account_order(&shop, "Ada Books")).await.unwrap();
     let mut intruder = app.intruder().await;
-    sqlx::query("UPDATE accounts SET provider_id = '4711' WHERE merchant_id IS NOT NULL")
-        .execute(&mut intruder)
-        .await
-        .unwrap();
-    intruder.close().await.unwrap();
+    intruder.execute("UPDATE accounts SET provider_id = '4711' WHERE merchant_id IS NOT NULL", &[]).await;
+    intruder.close().await;
 
     let mut onboarding = app.caller("onboarding").accounts();
     let change = UpdateAccountRequest {

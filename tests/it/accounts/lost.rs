@@ -3,17 +3,35 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::Connection as _;
 use strongroom::v1::{Account, AccountOpening, CreateAccountRequest};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use super::{CREATE, metadata};
 use crate::support::app::{TestApp, outcome_of};
+use crate::support::database::Statement;
 
 /// Longer than the provider works on a call, and than the product waits to be sure.
 const QUIESCENCE: Duration = Duration::from_secs(90);
 const UNRESOLVED: &str = "FAILED_PRECONDITION:ACCOUNT_UNRESOLVED";
+/// An account that is known by this provider id already.
+const TAKEN: Statement = Statement {
+    sqlite: "INSERT INTO accounts (id, app_id, connection_id, provider_id, opening, name, description, country, currency, \
+             action_reasons, disabled_reasons, seen_at_us, sends, created_at_us, changed_at_us, mac) \
+             SELECT zeroblob(16), app_id, connection_id, $1, 'open', name, description, country, currency, '', '', 1, 0, 1, \
+             1, zeroblob(32) FROM accounts LIMIT 1",
+    postgres: "INSERT INTO accounts (id, app_id, connection_id, provider_id, opening, name, description, country, currency, \
+               action_reasons, disabled_reasons, seen_at_us, sends, created_at_us, changed_at_us, mac) \
+               SELECT decode(repeat('00', 16), 'hex'), app_id, connection_id, $1, 'open', name, description, country, currency, \
+               '', '', 1, 0, 1, 1, decode(repeat('00', 32), 'hex') FROM accounts LIMIT 1",
+};
+/// Forbids what comes of an account that is found, and takes that back.
+const FORBID: Statement = Statement {
+    sqlite: "CREATE TRIGGER forbid BEFORE UPDATE ON accounts WHEN NEW.opening = 'open' BEGIN SELECT RAISE(ABORT, 'no'); END",
+    postgres: "ALTER TABLE accounts ADD CONSTRAINT forbid CHECK (opening <> 'open') NOT VALID",
+};
+const ALLOW: Statement =
+    Statement { sqlite: "DROP TRIGGER forbid", postgres: "ALTER TABLE accounts DROP CONSTRAINT forbid" };
 
 async fn lose(app: &TestApp, path: &str, kind: &str, times: usize) {
     app.fault(json!({ "path": path, "kind": kind, "times": times })).await;
@@ -99,8 +117,8 @@ async fn a_restart_forgets_no_account() {
     let id = metadata(&app.create_account(&order).await.unwrap_err(), "account_id");
     // As a process leaves it that dies before it knows.
     let mut intruder = app.intruder().await;
-    sqlx::query("UPDATE accounts SET opening = 'sent'").execute(&mut intruder).await.unwrap();
-    intruder.close().await.unwrap();
+    intruder.execute("UPDATE accounts SET opening = 'sent'", &[]).await;
+    intruder.close().await;
     let app = app.restart().await;
     app.control(reqwest::Method::DELETE, "/faults", None).await;
     assert_eq!(insist(&app, &order).await.unwrap().account_id, id);
@@ -121,26 +139,21 @@ async fn what_the_database_will_never_take_is_not_written_for_ever() {
     let id = metadata(&app.create_account(&order).await.unwrap_err(), "account_id");
     let state = app.control(reqwest::Method::GET, "/state", None).await;
     let there = state["accounts"].as_array().unwrap().iter().find(|account| account["reference_id"] == id.as_str());
-    let taken = "INSERT INTO accounts (id, app_id, connection_id, provider_id, opening, name, description, country, currency, \
-                 action_reasons, disabled_reasons, seen_at_us, sends, created_at_us, changed_at_us, mac) \
-                 SELECT zeroblob(16), app_id, connection_id, $1, 'open', name, description, country, currency, '', '', 1, 0, 1, \
-                 1, zeroblob(32) FROM accounts LIMIT 1";
-    sqlx::query(taken).bind(there.unwrap()["account_id"].to_string()).execute(&mut intruder).await.unwrap();
+    intruder.execute(TAKEN, &[&there.unwrap()["account_id"].to_string()]).await;
     let refused = app.create_account(&order).await.unwrap_err();
     assert_eq!(metadata(&refused, "account_id"), id);
     assert_eq!(outcome_of::<()>(&Err(refused)), "ABORTED:CONFLICT");
 
     // A rule of the schema forbids what came of it.
-    let rule = "CREATE TRIGGER forbid BEFORE UPDATE ON accounts WHEN NEW.opening = 'open' BEGIN SELECT RAISE(ABORT, 'no'); END";
-    sqlx::query(rule).execute(&mut intruder).await.unwrap();
+    intruder.execute(FORBID, &[]).await;
     let order = app.account_order(&shop, "Ada Records");
     let failed = app.create_account(&order).await;
     assert_eq!(outcome_of(&failed), "UNAVAILABLE:STORE_UNAVAILABLE");
     let turn_is_free = app.create_account(&order).await;
     assert_eq!(outcome_of(&turn_is_free), UNRESOLVED, "it stands as sent");
     // It is found once that is possible.
-    sqlx::query("DROP TRIGGER forbid").execute(&mut intruder).await.unwrap();
-    intruder.close().await.unwrap();
+    intruder.execute(ALLOW, &[]).await;
+    intruder.close().await;
     assert_eq!(insist(&app, &order).await.unwrap().name, "Ada Records");
     assert_eq!(app.calls(CREATE).await, 2);
     app.close().await;

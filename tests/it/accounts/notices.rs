@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client, Method, StatusCode, redirect};
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use strongroom::domain::trail::{Event, EventKind, Outcome};
 
 use crate::support::app::TestApp;
@@ -134,10 +133,10 @@ async fn a_notice_that_cannot_be_kept_is_asked_for_again() {
     let sender = Sender::of(&app);
     // Somebody else has the database: nothing can be written.
     let mut intruder = app.intruder().await;
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut intruder).await.unwrap();
+    intruder.lock().await;
     assert_eq!(sender.send(&account, BODY).await.0, StatusCode::SERVICE_UNAVAILABLE);
-    sqlx::query("ROLLBACK").execute(&mut intruder).await.unwrap();
-    intruder.close().await.unwrap();
+    intruder.unlock().await;
+    intruder.close().await;
     assert_eq!(kept(&app).await, []);
     assert_eq!(sender.send(&account, BODY).await.0, StatusCode::OK);
     assert_eq!(kept(&app).await, [("account".to_owned(), "4711".to_owned(), 1)]);
@@ -219,11 +218,11 @@ async fn a_notice_that_could_not_be_kept_comes_again_also_over_a_restart() {
     let app = TestApp::start().await;
     let told = Told::of(&app).await;
     let mut intruder = app.intruder().await;
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut intruder).await.unwrap();
+    intruder.lock().await;
     told.change_account(&app, "disabled").await;
     app.until("the refusal", async || sent(&app).await == [(json!("failed"), json!(503))]).await;
-    sqlx::query("ROLLBACK").execute(&mut intruder).await.unwrap();
-    intruder.close().await.unwrap();
+    intruder.unlock().await;
+    intruder.close().await;
     let app = app.restart().await;
     assert_eq!(kept(&app).await, []);
     // The provider comes again a quarter of an hour later.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::Connection as _;
 use strongroom::domain::ambient::Clock as _;
 use strongroom::v1::{
     Attempt, AttemptKind, AttemptState, ListAttemptsRequest, ListAttemptsResponse, list_attempts_request,
@@ -11,6 +10,7 @@ use strongroom::v1::{
 use tonic::Status;
 
 use crate::support::app::{Caller, Shop, TestApp, outcome_of};
+use crate::support::database::Statement;
 
 async fn list(caller: &Caller, request: ListAttemptsRequest) -> Result<ListAttemptsResponse, Status> {
     Ok(caller.tokens().list_attempts(request).await?.into_inner())
@@ -102,10 +102,14 @@ async fn attempts_of_merchants_that_a_caller_may_not_see_are_not_there_for_it() 
 
     // One without a merchant is for those only who may see every merchant's.
     let mut intruder = app.intruder().await;
-    let ownerless = "INSERT INTO attempts (id, app_id, kind, state, received_at_us, changed_at_us, settled_at_us) \
-                     SELECT x'01000000000070008000000000000001', id, 'import', 'refused', 1, 2, 2 FROM apps";
-    sqlx::query(ownerless).execute(&mut intruder).await.unwrap();
-    intruder.close().await.unwrap();
+    let ownerless = Statement {
+        sqlite: "INSERT INTO attempts (id, app_id, run_id, kind, state, received_at_us, changed_at_us, settled_at_us) \
+                 SELECT x'01000000000070008000000000000001', id, id, 'import', 'refused', 1, 2, 2 FROM apps",
+        postgres: "INSERT INTO attempts (id, app_id, run_id, kind, state, received_at_us, changed_at_us, settled_at_us) \
+                   SELECT '\\x01000000000070008000000000000001'::bytea, id, id, 'import', 'refused', 1, 2, 2 FROM apps",
+    };
+    intruder.execute(ownerless, &[]).await;
+    intruder.close().await;
     for name in ["auditor", "payments", "admin"] {
         let seen = attempts(app.caller(name), ListAttemptsRequest::default()).await;
         let last = seen.last().unwrap();

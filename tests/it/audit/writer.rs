@@ -3,33 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
+use strongroom::app::location;
 use strongroom::domain::ambient::{AdjustableClock, Clock, SystemClock, SystemEntropy, Timestamp};
 use strongroom::domain::app::Environment;
 use strongroom::domain::provider_call::{About, CallOutcome, ProviderCall};
 use strongroom::service::{CALL_QUEUE_MAX, CallLog, CallPlace, keep_pruning};
-use strongroom::store::{CallsOf, Location, Store, StoreKeys};
+use strongroom::store::{CallsOf, Migrations, Store, StoreKeys};
 use strongroom::vault::{Keyring, Vault};
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::support::app::{LOOK_EVERY, LOOKS_MAX};
+use crate::support::database::Home;
 
 /// What the writer keeps at most while the database takes no writes.
 const BACKLOG_MAX: usize = 10_800;
 /// More than there will be.
 const EVERY: u32 = 100_000;
 
-async fn store(dir: &TempDir, clock: Arc<dyn Clock>) -> Arc<Store> {
+async fn store(home: &Home, clock: Arc<dyn Clock>) -> Arc<Store> {
     let vault = Arc::new(Vault::new(Keyring::generate(&SystemEntropy, SystemClock.now())));
     let keys = StoreKeys {
         signer: Arc::<Vault>::clone(&vault),
         mac: Arc::<Vault>::clone(&vault),
         check_value: vault.check_value(),
     };
-    let url = format!("sqlite://{}", dir.path().join("log.db").display());
-    let store = Store::open(&Location::parse(&url).unwrap(), keys, clock, Arc::new(SystemEntropy)).await.unwrap();
+    let location = location(&home.database()).unwrap();
+    let migrations = if home.schema().is_some() { Migrations::Refuse } else { Migrations::Apply };
+    let store = Store::open_with(&location, migrations, keys, clock, Arc::new(SystemEntropy)).await.unwrap();
     store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
     Arc::new(store)
 }
@@ -73,8 +73,8 @@ fn start(store: &Arc<Store>) -> (mpsc::Sender<ProviderCall>, CallLog, tokio::tas
 
 #[tokio::test]
 async fn what_is_queued_when_the_log_is_closed_is_written_first() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(&dir, Arc::new(SystemClock)).await;
+    let home = Home::new().await;
+    let store = store(&home, Arc::new(SystemClock)).await;
     let (sender, log, task) = start(&store);
     for at in 1..=500 {
         sender.try_send(call("/user", Timestamp::from_micros(at))).unwrap();
@@ -95,8 +95,8 @@ async fn what_is_queued_when_the_log_is_closed_is_written_first() {
 
 #[tokio::test]
 async fn a_call_that_the_database_never_takes_holds_up_no_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(&dir, Arc::new(SystemClock)).await;
+    let home = Home::new().await;
+    let store = store(&home, Arc::new(SystemClock)).await;
     let (sender, log, task) = start(&store);
     for at in 1..=300 {
         let name = if at % 100 == 7 { "" } else { "/user" };
@@ -111,10 +111,10 @@ async fn a_call_that_the_database_never_takes_holds_up_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_database_is_held_calls_wait_and_only_the_oldest_go_beyond_the_limit() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(&dir, Arc::new(SystemClock)).await;
-    let mut holder = SqliteConnectOptions::new().filename(dir.path().join("log.db")).connect().await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    let home = Home::new().await;
+    let store = store(&home, Arc::new(SystemClock)).await;
+    let mut holder = home.intruder().await;
+    holder.lock().await;
     let (sender, log, task) = start(&store);
     let count = BACKLOG_MAX + 200;
     for at in 1..=i64::try_from(count).unwrap() {
@@ -123,8 +123,8 @@ async fn while_the_database_is_held_calls_wait_and_only_the_oldest_go_beyond_the
     }
     until("an empty queue", async || sender.capacity() == CALL_QUEUE_MAX).await;
     assert!(logged(&store).await.is_empty(), "nothing could be written");
-    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
-    holder.close().await.unwrap();
+    holder.unlock().await;
+    holder.close().await;
 
     until("all that was kept in the log", async || logged(&store).await.len() == BACKLOG_MAX).await;
     let expected: Vec<i64> = (201..=i64::try_from(count).unwrap()).rev().collect();
@@ -139,9 +139,9 @@ async fn while_the_database_is_held_calls_wait_and_only_the_oldest_go_beyond_the
 #[tokio::test]
 async fn what_is_older_than_the_retention_goes_as_time_passes() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let dir = tempfile::tempdir().unwrap();
+    let home = Home::new().await;
     let clock = Arc::new(AdjustableClock::default());
-    let store = store(&dir, Arc::<AdjustableClock>::clone(&clock)).await;
+    let store = store(&home, Arc::<AdjustableClock>::clone(&clock)).await;
     let (sender, log, task) = start(&store);
     let now = clock.now();
     let ages = (0..1_200_u32).map(|at| DAY.saturating_add(Duration::from_secs(at.into())));

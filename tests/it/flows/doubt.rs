@@ -1,12 +1,12 @@
 //! Outcomes nobody knows: a state of their own, never retried, judged when nothing more can happen (M4).
 
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use strongroom::domain::ambient::Clock as _;
 use strongroom::v1::{AttemptState, Liveness, NextAction};
 use tonic::Code;
 
 use super::stage::{RETURN_URL, Stage, reason, refused};
+use crate::support::database::Statement;
 
 /// After this long the code can do nothing more; a good way beyond the 630 s.
 const AFTER_QUIESCENCE_S: u64 = 700;
@@ -240,9 +240,11 @@ async fn a_merchant_whose_token_cannot_be_opened_holds_up_no_other() {
         let status = browser.call_back(&callback).await;
         assert_eq!(stage.while_time_passes(browser.wait(&status)).await.title, "We are waiting for certainty");
     }
-    let mut intruder = sqlx::SqliteConnection::connect(&stage.site().dev().database).await.unwrap();
-    sqlx::query("UPDATE token_secrets SET ciphertext = zeroblob(200)").execute(&mut intruder).await.unwrap();
-    intruder.close().await.unwrap();
+    let spoil = Statement {
+        sqlite: "UPDATE token_secrets SET ciphertext = zeroblob(200)",
+        postgres: "UPDATE token_secrets SET ciphertext = decode(repeat('00', 200), 'hex')",
+    };
+    stage.home().intruder().await.execute(spoil, &[]).await;
 
     stage.advance(AFTER_QUIESCENCE_S).await;
     stage.wait_until_settled("shop-2").await;

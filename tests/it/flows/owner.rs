@@ -2,7 +2,6 @@
 
 use reqwest::Method;
 use serde_json::json;
-use sqlx::{Connection as _, SqliteConnection};
 use strongroom::v1::{LinkState, Liveness, RegisterMerchantRequest};
 
 use super::stage::{Stage, reason};
@@ -14,10 +13,8 @@ async fn with_owner() -> Stage {
 }
 
 async fn count(stage: &Stage, query: &'static str) -> i64 {
-    let url = stage.site().dev().database.clone();
-    let mut database = SqliteConnection::connect(&url).await.unwrap();
-    let (count,): (i64,) = sqlx::query_as(query).fetch_one(&mut database).await.unwrap();
-    count
+    let counts: Vec<(i64,)> = stage.home().rows(query).await;
+    counts[0].0
 }
 
 #[tokio::test]
@@ -94,8 +91,7 @@ async fn nobody_comes_by_the_owners_token_by_registering_the_owner() {
     assert_eq!(reason(Err::<(), _>(refused)).1, "CONNECTION_EXISTS");
     assert_eq!(stage.calls("/user/register").await, 0);
     // Also where the owner took another address at the provider since, of which we know nothing.
-    let mut database = SqliteConnection::connect(&stage.site().dev().database.clone()).await.unwrap();
-    sqlx::query("UPDATE connections SET email_index = NULL").execute(&mut database).await.unwrap();
+    stage.home().intruder().await.execute("UPDATE connections SET email_index = NULL", &[]).await;
     let made = stage.onboarding().register_merchant(order("shop-2")).await.unwrap().into_inner().merchant.unwrap();
     assert_eq!((made.links.len(), made.links[0].state()), (1, LinkState::Held));
     assert_eq!(reason(stage.read("shop-2").await).1, "LINK_HELD");

@@ -27,11 +27,12 @@ use strongroom::v1::{
     StartAuthorizationResponse, TokenVersion as VersionView, TokenVersionRef, TrailKind, VerifyTokenRequest,
     list_token_versions_request, verify_token_request,
 };
-use tempfile::TempDir;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 use url::Url;
+
+use crate::support::database::Home;
 
 /// Where a platform wants its merchants back; nobody is there.
 pub(super) const RETURN_URL: &str = "https://platform.test/connected";
@@ -56,7 +57,7 @@ pub(super) struct Stage {
     channels: BTreeMap<&'static str, Channel>,
     requests: AtomicU32,
     options: SiteOptions,
-    _directory: TempDir,
+    home: Home,
 }
 
 impl Stage {
@@ -65,15 +66,19 @@ impl Stage {
     }
 
     pub(super) async fn with(change: impl FnOnce(&mut SiteOptions)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut options = SiteOptions::new(directory.path().join("site"));
+        let home = Home::new().await;
+        let mut options = home.site();
         // What these flows are about is told best without a further user and its calls.
         options.has_app_owner = false;
         change(&mut options);
         let plain = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().unwrap();
         let site = Site::open(options.clone(), None).await.unwrap();
         let channels = channels(&site);
-        Self { site: Some(site), plain, channels, requests: AtomicU32::new(0), options, _directory: directory }
+        Self { site: Some(site), plain, channels, requests: AtomicU32::new(0), options, home }
+    }
+
+    pub(super) const fn home(&self) -> &Home {
+        &self.home
     }
 
     pub(super) fn site(&self) -> &Site {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use strongroom::app::location;
 use strongroom::domain::ambient::{AdjustableClock, Clock as _, SystemEntropy};
 use strongroom::domain::app::{App, Environment};
 use strongroom::domain::budget::Pace;
@@ -16,15 +17,16 @@ use strongroom::domain::secret::ClientSecret;
 use strongroom::domain::timing::Timing;
 use strongroom::domain::token::Capabilities;
 use strongroom::domain::trail::{Event, EventKind, cbor};
-use strongroom::http::{Peer, PublicSite, Readiness, ops_router, public_router};
+use strongroom::http::{Peer, PublicSite, ops_router, public_router};
 use strongroom::policy::SharedPolicy;
 use strongroom::provider::{CAPABILITIES, Client, Credentials, Endpoints};
-use strongroom::service::{Auditor, AuthorizationRequest, Call, Confirmation, Parts, Services, Settings};
-use strongroom::store::{Location, Store, StoreKeys, TrailKind};
+use strongroom::service::{Auditor, AuthorizationRequest, Call, Confirmation, Health, Parts, Services, Settings};
+use strongroom::store::{Migrations, Store, StoreKeys, TrailKind};
 use strongroom::vault::{Keyring, Vault};
-use tempfile::TempDir;
 use tower::ServiceExt as _;
 use url::Url;
+
+use crate::support::database::Home;
 
 const CALLER: &str = "spiffe://dev.strongroom/service/onboarding";
 const POLICY: &str = r#"
@@ -40,7 +42,7 @@ purpose = "onboard merchants"
 const PAGE_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) struct Stage {
-    _directory: TempDir,
+    _home: Home,
     provider: TcpListener,
     router: Router,
     pub(super) app: App,
@@ -70,19 +72,19 @@ impl Stage {
 
     /// With an invitation whose journey ends at this URL.
     pub(super) async fn returning_to(return_url: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new().await;
         let clock = Arc::new(AdjustableClock::default());
         let entropy = Arc::new(SystemEntropy);
         let vault = Arc::new(Vault::new(Keyring::generate(&SystemEntropy, clock.now())));
         let keys = StoreKeys { signer: vault.clone(), mac: vault.clone(), check_value: vault.check_value() };
-        let database = format!("sqlite://{}", directory.path().join("state").join("strongroom.db").display());
-        let store = Arc::new(
-            Store::open(&Location::parse(&database).unwrap(), keys, clock.clone(), entropy.clone()).await.unwrap(),
-        );
+        let location = location(&home.database()).unwrap();
+        let migrations = if home.schema().is_some() { Migrations::Refuse } else { Migrations::Apply };
+        let store = Store::open_with(&location, migrations, keys, clock.clone(), entropy.clone()).await.unwrap();
+        let store = Arc::new(store);
         let app = store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
         let trail = store.open_read_trail("test").await.unwrap();
         let (auditor, _writer) = Auditor::start(store.clone(), trail);
-        let policy = directory.path().join("policy.toml");
+        let policy = home.path().join("policy.toml");
         std::fs::write(&policy, POLICY).unwrap();
 
         let provider = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -141,7 +143,7 @@ impl Stage {
         };
         let invited = services.start_authorization(&call, &wanted).await.unwrap();
         let invitation = invited.url.path().to_owned();
-        Self { _directory: directory, provider, router, app, clock, store, services, invitation }
+        Self { _home: home, provider, router, app, clock, store, services, invitation }
     }
 
     /// A path below our app.
@@ -174,10 +176,11 @@ impl Stage {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    pub(super) async fn probe(&self, serving: tokio::sync::watch::Receiver<bool>, path: &str) -> (StatusCode, String) {
-        let readiness = Readiness { services: self.services.clone(), serving, clock: self.clock.clone() };
+    /// What a prober is told after the next look.
+    pub(super) async fn probe(&self, health: &Health, path: &str) -> (StatusCode, String) {
+        self.services.look_at_health(health).await;
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-        let response = ops_router(readiness).oneshot(request).await.unwrap();
+        let response = ops_router(health.watch()).oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), PAGE_BYTES_MAX).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())

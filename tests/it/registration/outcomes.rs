@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::Connection as _;
 use strongroom::domain::ambient::{Clock as _, SystemClock};
 use strongroom::domain::trail::EventKind;
 use strongroom::v1::{AttemptState, LinkState, Liveness, Merchant, NextAction, RegisterMerchantRequest};
@@ -282,8 +281,8 @@ async fn a_process_that_ends_after_arming_leaves_a_doubt_and_not_a_second_regist
     // As a process leaves it that dies before any answer: armed, and nobody at work on it.
     let mut intruder = app.intruder().await;
     let undo = "UPDATE attempts SET state = 'armed', reason = NULL, judge_at_us = NULL";
-    assert_eq!(sqlx::query(undo).execute(&mut intruder).await.unwrap().rows_affected(), 1);
-    intruder.close().await.unwrap();
+    assert_eq!(intruder.execute(undo, &[]).await, 1);
+    intruder.close().await;
     app.expect_open_attempts(1);
     let app = app.restart().await;
     let refused = app.register(&order).await.unwrap_err();
@@ -305,8 +304,8 @@ async fn a_process_that_ends_before_arming_leaves_nothing() {
     let (order, _) = doubtful(&app, "ada").await;
     let mut intruder = app.intruder().await;
     let undo = "UPDATE attempts SET state = 'received', reason = NULL, judge_at_us = NULL, armed_at_us = NULL";
-    assert_eq!(sqlx::query(undo).execute(&mut intruder).await.unwrap().rows_affected(), 1);
-    intruder.close().await.unwrap();
+    assert_eq!(intruder.execute(undo, &[]).await, 1);
+    intruder.close().await;
     app.expect_open_attempts(1);
     let app = app.restart().await;
     assert_eq!(outcome_of(&app.register(&order).await), UNAVAILABLE);

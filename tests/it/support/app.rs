@@ -9,25 +9,22 @@ mod trails;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::pin;
-use std::str::FromStr as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use reqwest::{Client, Method, redirect};
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{Connection as _, FromRow, SqliteConnection};
 use strongroom::demo::{DevJson, Site, SiteOptions};
 use strongroom::domain::ambient::{Clock as _, SystemClock};
 use strongroom::domain::trail::Event;
 use strongroom::telemetry::{self, Captured};
 use strongroom::v1::{ExportTrailRequest, ExportTrailResponse};
-use tempfile::TempDir;
 
 pub(crate) use self::callers::{Authority, Caller, outcome_of};
 pub(crate) use self::shop::{RETURN_URL, Shop};
 pub(crate) use self::trails::{events_of, records_of, verdict_of};
+use super::database::{AnyRow, Home, Intruder, Statement};
 
 /// The grants of a development site, and those of the callers that only tests have.
 const GRANTS: &str = concat!(include_str!("../../../src/demo/grants.toml"), include_str!("app/grants.toml"));
@@ -62,7 +59,7 @@ pub(crate) const USER: &str = "/v2/user";
 /// One deployment.
 pub(crate) struct TestApp {
     site: Option<Site>,
-    dir: Option<TempDir>,
+    home: Option<Home>,
     dev: DevJson,
     authority: Authority,
     callers: BTreeMap<&'static str, Caller>,
@@ -74,20 +71,21 @@ pub(crate) struct TestApp {
 impl TestApp {
     /// Starts one.
     pub(crate) async fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap()).await
+        Self::start_on(Home::new().await).await
     }
 
-    /// Ends it and starts it again on the same files.
+    /// Ends it and starts it again on the same state.
     pub(crate) async fn restart(self) -> Self {
-        Self::start_in(self.stop().await).await
+        Self::start_on(self.stop().await).await
     }
 
-    async fn start_in(dir: TempDir) -> Self {
+    /// Starts one on what another left, or on an engine of the scenario's own choice.
+    pub(crate) async fn start_on(home: Home) -> Self {
         let options = SiteOptions {
             grants: Some(GRANTS.to_owned()),
             // Tests count connections and calls: a further user's would blur them.
             has_app_owner: false,
-            ..SiteOptions::new(dir.path().join("site"))
+            ..home.site()
         };
         let site = Site::open(options, Some(log())).await.unwrap();
         let dev = site.dev().clone();
@@ -96,7 +94,7 @@ impl TestApp {
         let callers = CALLERS.iter().map(|name| (*name, Caller::of_dev(&dev, name))).collect();
         let http = Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(ANSWER_MAX).build().unwrap();
         let (requests, open_attempts) = (AtomicU32::new(0), AtomicI64::new(0));
-        Self { site: Some(site), dir: Some(dir), dev, authority, callers, http, requests, open_attempts }
+        Self { site: Some(site), home: Some(home), dev, authority, callers, http, requests, open_attempts }
     }
 
     /// How to reach it.
@@ -203,22 +201,19 @@ impl TestApp {
         assert_eq!(answer["revoked"], 1, "one live token was revoked");
     }
 
-    /// Rows of the database, which it cannot change.
-    pub(crate) async fn rows<T>(&self, query: &'static str) -> Vec<T>
-    where
-        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
-    {
-        let options = SqliteConnectOptions::from_str(&self.dev.database).unwrap().read_only(true);
-        let mut database = SqliteConnection::connect_with(&options).await.unwrap();
-        let rows = sqlx::query_as(query).fetch_all(&mut database).await.unwrap();
-        database.close().await.unwrap();
-        rows
+    /// Where its state is.
+    pub(crate) fn home(&self) -> &Home {
+        self.home.as_ref().unwrap()
     }
 
-    /// A connection of somebody who may write into the database's file.
-    pub(crate) async fn intruder(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::from_str(&self.dev.database).unwrap();
-        SqliteConnection::connect_with(&options).await.unwrap()
+    /// Rows of the database, which it cannot change.
+    pub(crate) async fn rows<T: AnyRow>(&self, query: impl Into<Statement>) -> Vec<T> {
+        self.home().rows(query).await
+    }
+
+    /// Somebody who may write into the database.
+    pub(crate) async fn intruder(&self) -> Intruder {
+        self.home().intruder().await
     }
 
     /// Everything that AuditService hands out.
@@ -242,15 +237,15 @@ impl TestApp {
         drop(self.stop().await);
     }
 
-    /// As [`TestApp::close`], and leaves the files to look at.
-    pub(crate) async fn stop(mut self) -> TempDir {
+    /// As [`TestApp::close`], and leaves its state to look at.
+    pub(crate) async fn stop(mut self) -> Home {
         let verdict = verdict_of(&self.export().await);
         assert!(verdict.holds(), "the trails verify: {:?} {:?}", verdict.integrity, verdict.completeness);
         let open: Vec<(i64,)> = self.rows("SELECT count(*) FROM attempts WHERE settled_at_us IS NULL").await;
         assert_eq!(open[0].0, self.open_attempts.load(Ordering::Relaxed), "attempts left open");
         self.callers.clear();
         self.site.take().unwrap().close().await;
-        self.dir.take().unwrap()
+        self.home.take().unwrap()
     }
 }
 

@@ -1,11 +1,14 @@
-//! The database of a scenario, for whoever looks into it or tampers with it, on either engine.
+//! Where a scenario has its state, on either engine, and how one looks into it or tampers with it.
 
-use std::path::Path;
-use std::str::FromStr as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{Connection as _, Executor as _, FromRow};
+use strongroom::config::Database;
+use strongroom::demo::SiteOptions;
+use tempfile::TempDir;
 
 use super::postgres::Schema;
 
@@ -36,14 +39,81 @@ impl Engine {
 
     /// Whether a test that is about one engine is for this run; says why not.
     pub(crate) fn is_for_this_run(self, reason: &str) -> bool {
-        use std::io::Write as _;
-
         let is = self == Self::of_this_run();
         if !is {
             let line = format!("for {self:?} alone: {reason}\n");
             std::io::stderr().write_all(line.as_bytes()).unwrap();
         }
         is
+    }
+}
+
+/// A directory of its own, and on PostgreSQL a schema: all that a scenario leaves behind, gone when dropped.
+pub(crate) struct Home {
+    dir: TempDir,
+    schema: Option<Schema>,
+}
+
+impl Home {
+    /// One on the engine of this run.
+    pub(crate) async fn new() -> Self {
+        Self::on(Engine::of_this_run()).await
+    }
+
+    /// One on this engine.
+    pub(crate) async fn on(engine: Engine) -> Self {
+        let schema = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(Schema::migrated().await.unwrap()),
+        };
+        Self { dir: tempfile::tempdir().unwrap(), schema }
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The schema, on PostgreSQL.
+    pub(crate) const fn schema(&self) -> Option<&Schema> {
+        self.schema.as_ref()
+    }
+
+    /// How to set up a site here.
+    pub(crate) fn site(&self) -> SiteOptions {
+        SiteOptions {
+            database: self.schema.as_ref().map(Schema::config),
+            ..SiteOptions::new(self.dir.path().join("site"))
+        }
+    }
+
+    /// The database of that site.
+    pub(crate) fn database(&self) -> Database {
+        self.schema.as_ref().map_or_else(|| Database::Sqlite(self.file()), Schema::config)
+    }
+
+    /// The file of that database, on SQLite.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.dir.path().join("site/product/strongroom.db")
+    }
+
+    /// Somebody in the database who may do anything there.
+    pub(crate) async fn intruder(&self) -> Intruder {
+        match &self.schema {
+            Some(schema) => Intruder::Postgres(schema.intruder().await),
+            None => Intruder::of_file(SqliteConnectOptions::new().filename(self.file())).await,
+        }
+    }
+
+    /// Rows of the database, which they cannot change.
+    pub(crate) async fn rows<T: AnyRow>(&self, statement: impl Into<Statement>) -> Vec<T> {
+        let mut looking = match &self.schema {
+            Some(schema) => Intruder::Postgres(schema.looking().await),
+            None => Intruder::of_file(SqliteConnectOptions::new().filename(self.file()).read_only(true)).await,
+        };
+        let rows = looking.rows(statement).await;
+        looking.close().await;
+        rows
     }
 }
 
@@ -72,20 +142,7 @@ pub(crate) enum Intruder {
 }
 
 impl Intruder {
-    /// In the file that a URL names, or in the schema.
-    pub(crate) async fn of(url: &str, schema: Option<&Schema>) -> Self {
-        match schema {
-            Some(schema) => Self::Postgres(schema.intruder().await),
-            None => {
-                let options = SqliteConnectOptions::from_str(url).unwrap();
-                Self::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
-            }
-        }
-    }
-
-    /// In a file.
-    pub(crate) async fn of_file(path: &Path) -> Self {
-        let options = SqliteConnectOptions::new().filename(path);
+    async fn of_file(options: SqliteConnectOptions) -> Self {
         Self::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
     }
 
@@ -111,6 +168,16 @@ impl Intruder {
                 let query = sqlx::query(statement.postgres);
                 let query = texts.iter().fold(query, |query, text| query.bind((*text).to_owned()));
                 query.execute(connection).await.map(|done| done.rows_affected())
+            }
+        }
+    }
+
+    /// Runs several statements at once.
+    pub(crate) async fn run(&mut self, statements: Statement) {
+        match self {
+            Self::Sqlite(connection) => drop(connection.execute(statements.sqlite).await.unwrap()),
+            Self::Postgres(connection) => {
+                drop(connection.execute(sqlx::raw_sql(statements.postgres)).await.unwrap());
             }
         }
     }
@@ -147,18 +214,4 @@ impl Intruder {
             Self::Postgres(connection) => connection.close().await.unwrap(),
         }
     }
-}
-
-/// Rows of the database that a URL names, or of the schema, which they cannot change.
-pub(crate) async fn rows<T: AnyRow>(url: &str, schema: Option<&Schema>, statement: Statement) -> Vec<T> {
-    let mut looking = match schema {
-        Some(schema) => Intruder::Postgres(schema.looking().await),
-        None => {
-            let options = SqliteConnectOptions::from_str(url).unwrap().read_only(true);
-            Intruder::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
-        }
-    };
-    let rows = looking.rows(statement).await;
-    looking.close().await;
-    rows
 }

@@ -48,6 +48,11 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(self.outputs.path().join(name)).unwrap()).into_owned()
     }
 
+    /// What it printed so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.printed("stdout")
+    }
+
     /// Waits for a line that begins like this.
     pub(crate) async fn line(&mut self, start: &str, within: Duration) -> String {
         let deadline = SystemClock.boot() + within;

@@ -1,11 +1,9 @@
 //! What happens when somebody else writes, locks or damages what we stored.
 
-use std::path::Path;
 use std::time::Duration;
 
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use strongroom::cli::verify::{Completeness, Problem, Verification};
-use strongroom::demo::{Site, SiteOptions};
+use strongroom::demo::Site;
 use strongroom::domain::ambient::{Clock as _, SystemClock, SystemEntropy};
 use strongroom::domain::trail::verify::{Fault, TrailVerifier};
 use strongroom::domain::trail::{
@@ -17,6 +15,7 @@ use strongroom::vault::{Keyring, Vault};
 use tonic_types::StatusExt as _;
 
 use crate::support::app::{TestApp, log, outcome_of, records_of, verdict_of};
+use crate::support::database::Statement;
 
 /// Longest wait of a caller for a read: a little over what the service gives itself.
 const READ_MAX: Duration = Duration::from_secs(9);
@@ -56,7 +55,10 @@ const COPIES: [(&str, &str); 6] = [
 ];
 
 /// The two merchants, by which the copies name them.
-const NAMES: &str = "CREATE TEMP TABLE a (merchant_id BLOB, connection_id BLOB); CREATE TEMP TABLE b (merchant_id BLOB, connection_id BLOB)";
+const NAMES: [&str; 2] = [
+    "CREATE TEMP TABLE a AS SELECT merchant_id, connection_id FROM links WHERE 1 = 0",
+    "CREATE TEMP TABLE b AS SELECT merchant_id, connection_id FROM links WHERE 1 = 0",
+];
 const NAME_A: &str = "INSERT INTO a SELECT l.merchant_id, l.connection_id FROM links l \
      JOIN merchants m ON m.id = l.merchant_id WHERE m.external_id = $1";
 const NAME_B: &str = "INSERT INTO b SELECT l.merchant_id, l.connection_id FROM links l \
@@ -67,16 +69,18 @@ async fn a_row_of_one_merchant_copied_over_anothers_is_never_read_and_the_try_is
     let app = TestApp::start().await;
     let thief = app.connected("thief").await;
     let mut intruder = app.intruder().await;
-    intruder.execute(NAMES).await.unwrap();
-    sqlx::query(NAME_A).bind("thief").execute(&mut intruder).await.unwrap();
+    for name in NAMES {
+        intruder.execute(name, &[]).await;
+    }
+    intruder.execute(NAME_A, &["thief"]).await;
     for (number, (what, copy)) in COPIES.into_iter().enumerate() {
         // The provider takes 30 calls in 10 s.
         app.advance(Duration::from_secs(10)).await;
         let victim = app.connected(&format!("victim-{number}")).await;
         app.token(&victim).await;
-        intruder.execute("DELETE FROM b").await.unwrap();
-        sqlx::query(NAME_B).bind(&victim.external_id).execute(&mut intruder).await.unwrap();
-        assert_eq!(intruder.execute(copy).await.unwrap().rows_affected(), 1, "{what}");
+        intruder.execute("DELETE FROM b", &[]).await;
+        intruder.execute(NAME_B, &[&victim.external_id]).await;
+        assert_eq!(intruder.execute(copy, &[]).await, 1, "{what}");
         let read = app.caller("payments").read(&victim.external_id).await;
         let status = read.as_ref().unwrap_err();
         assert_eq!(outcome_of(&read), "DATA_LOSS:DATA_CORRUPT", "{what}");
@@ -88,7 +92,7 @@ async fn a_row_of_one_merchant_copied_over_anothers_is_never_read_and_the_try_is
         assert_eq!(failure.actor, app.caller("payments").id, "{what}");
         app.token(&thief).await;
     }
-    intruder.close().await.unwrap();
+    intruder.close().await;
     app.close().await;
 }
 
@@ -98,11 +102,11 @@ async fn a_read_that_cannot_be_recorded_is_refused_in_time_and_hands_nothing_out
     let shop = app.connected("locked-shop").await;
     app.token(&shop).await;
     let mut intruder = app.intruder().await;
-    intruder.execute("BEGIN IMMEDIATE").await.unwrap();
+    intruder.lock().await;
     let read = tokio::time::timeout(READ_MAX, app.caller("payments").read("locked-shop")).await;
     assert_eq!(outcome_of(&read.unwrap()), "UNAVAILABLE:STORE_UNAVAILABLE");
-    intruder.execute("ROLLBACK").await.unwrap();
-    intruder.close().await.unwrap();
+    intruder.unlock().await;
+    intruder.close().await;
     app.token(&shop).await;
     app.close().await;
 }
@@ -226,52 +230,59 @@ async fn whoever_cuts_edits_or_re_signs_a_trail_is_found_out_each_by_its_name() 
 }
 
 /// What somebody did to the newest records while nothing ran.
-const DAMAGES: [(&str, &str); 4] = [
+const DAMAGES: [(&str, Statement); 4] = [
     (
         "a byte of the newest change record",
-        "DROP TRIGGER change_trail_keeps; UPDATE change_trail SET record = CAST(record || x'00' AS BLOB) \
-         WHERE seq = (SELECT max(seq) FROM change_trail)",
+        Statement {
+            sqlite: "DROP TRIGGER change_trail_keeps; UPDATE change_trail SET record = CAST(record || x'00' AS BLOB) \
+                     WHERE seq = (SELECT max(seq) FROM change_trail)",
+            postgres: "ALTER TABLE change_trail DISABLE TRIGGER USER; UPDATE change_trail SET record = record || '\\x00' \
+                       WHERE seq = (SELECT max(seq) FROM change_trail)",
+        },
     ),
     (
         "the newest change record gone",
-        "DROP TRIGGER change_trail_stays; DELETE FROM change_trail WHERE seq = (SELECT max(seq) FROM change_trail)",
+        Statement {
+            sqlite: "DROP TRIGGER change_trail_stays; \
+                     DELETE FROM change_trail WHERE seq = (SELECT max(seq) FROM change_trail)",
+            postgres: "ALTER TABLE change_trail DISABLE TRIGGER USER; \
+                       DELETE FROM change_trail WHERE seq = (SELECT max(seq) FROM change_trail)",
+        },
     ),
     (
         "every change record gone, and the head put back to the beginning",
-        "DROP TRIGGER change_trail_stays; DELETE FROM change_trail; \
-         UPDATE trails SET seq = 0, hash = zeroblob(32) WHERE kind = 'change'",
+        Statement {
+            sqlite: "DROP TRIGGER change_trail_stays; DELETE FROM change_trail; \
+                     UPDATE trails SET seq = 0, hash = zeroblob(32) WHERE kind = 'change'",
+            postgres: "ALTER TABLE change_trail DISABLE TRIGGER USER; DELETE FROM change_trail; \
+                       UPDATE trails SET seq = 0, hash = decode(repeat('00', 32), 'hex') WHERE kind = 'change'",
+        },
     ),
-    ("the head put back to the beginning", "UPDATE trails SET seq = 0, hash = zeroblob(32) WHERE kind = 'change'"),
+    (
+        "the head put back to the beginning",
+        Statement {
+            sqlite: "UPDATE trails SET seq = 0, hash = zeroblob(32) WHERE kind = 'change'",
+            postgres: "UPDATE trails SET seq = 0, hash = decode(repeat('00', 32), 'hex') WHERE kind = 'change'",
+        },
+    ),
 ];
 
 #[tokio::test]
 async fn a_start_on_a_damaged_trail_refuses_and_does_not_begin_again() {
     const SHAPE: &str = "SELECT (SELECT count(*) FROM change_trail), (SELECT seq FROM trails WHERE kind = 'change'), \
          (SELECT count(*) FROM read_records)";
-    let app = TestApp::start().await;
-    let shop = app.connected("damaged-shop").await;
-    app.token(&shop).await;
-    let url = app.dev().database.clone();
-    let dir = app.stop().await;
-    let database = std::path::PathBuf::from(url.trim_start_matches("sqlite:").replace("///", "/").replace("//", "/"));
-    let intact = tempfile::tempdir().unwrap();
-    let copy = |from: &Path, to: &Path| std::fs::copy(from, to).map(drop).unwrap();
-    copy(&database, &intact.path().join("copy"));
     for (what, damage) in DAMAGES {
-        for beside in ["-wal", "-shm"] {
-            let _absent = std::fs::remove_file(format!("{}{beside}", database.display()));
-        }
-        copy(&intact.path().join("copy"), &database);
-        let mut intruder = SqliteConnection::connect(&url).await.unwrap();
-        intruder.execute(damage).await.unwrap();
-        let before: (i64, i64, i64) = sqlx::query_as(SHAPE).fetch_one(&mut intruder).await.unwrap();
-        intruder.close().await.unwrap();
-        let opened = Site::open(SiteOptions::new(dir.path().join("site")), Some(log())).await;
+        let app = TestApp::start().await;
+        let shop = app.connected("damaged-shop").await;
+        app.token(&shop).await;
+        let home = app.stop().await;
+        let mut intruder = home.intruder().await;
+        intruder.run(damage).await;
+        intruder.close().await;
+        let before: Vec<(i64, i64, i64)> = home.rows(SHAPE).await;
+        let opened = Site::open(home.site(), Some(log())).await;
         let refusal = opened.err().map(|why| why.to_string());
         assert!(refusal.is_some(), "{what}: it started");
-        let mut witness = SqliteConnection::connect(&url).await.unwrap();
-        let after: (i64, i64, i64) = sqlx::query_as(SHAPE).fetch_one(&mut witness).await.unwrap();
-        witness.close().await.unwrap();
-        assert_eq!(before, after, "{what}: nothing was written");
+        assert_eq!(before, home.rows(SHAPE).await, "{what}: nothing was written");
     }
 }

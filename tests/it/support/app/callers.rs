@@ -46,6 +46,11 @@ impl Caller {
         Self { id: String::new(), channel: connection(dev, None) }
     }
 
+    /// Its connection, for what is no service of ours.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub(crate) fn tokens(&self) -> TokenServiceClient<Channel> {
         TokenServiceClient::new(self.channel.clone())
     }

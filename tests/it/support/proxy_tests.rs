@@ -1,10 +1,14 @@
 //! The proxy itself, on a server that echoes, and on PostgreSQL.
 
 use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
-use super::*;
+use super::proxy::{End, Flow, Proxy, Verdict, at_each_commit};
 use crate::support::postgres::Server;
 
 /// Longer than anything here takes.

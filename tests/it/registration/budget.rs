@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tonic::Request;
 
 use super::*;
-use crate::support::app::{Caller, TOKEN};
+use crate::support::app::{Caller, TOKEN, outcome_of};
 
 const BUSY: &str = "RESOURCE_EXHAUSTED:PROVIDER_BUSY";
 
@@ -37,6 +37,10 @@ impl TestApp {
         let rows: Vec<(i64, i64)> = self.rows("SELECT slowdown, slowed_until_us FROM budgets").await;
         rows[0]
     }
+}
+
+fn outcome(refused: &Status) -> String {
+    outcome_of::<()>(&Err(refused.clone()))
 }
 
 /// How long the refused caller is told to stay away.

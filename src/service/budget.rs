@@ -96,6 +96,8 @@ struct State {
     is_pumping: bool,
     /// The provider said that we are too fast, and the database does not know yet.
     is_throttled: bool,
+    /// By how much calls left late that the others do not know of yet.
+    late: Duration,
     /// What the newest bid was told.
     seen: Option<Seen>,
 }
@@ -122,6 +124,8 @@ enum Turn {
 enum Next {
     /// Tell the database that we are too fast.
     SlowDown(Pace),
+    /// Calls left late: those behind them follow later.
+    Delay(Pace, Duration),
     /// Bid.
     Bid(Pace, Waiting),
     /// Nobody waits.
@@ -140,7 +144,14 @@ struct Seen {
 
 impl Budget {
     pub(super) fn new(store: Arc<Store>, app: AppId, pace: Pace, tasks: TaskTracker) -> Self {
-        let state = State { pace, queue: Queue::default(), is_pumping: false, is_throttled: false, seen: None };
+        let state = State {
+            pace,
+            queue: Queue::default(),
+            is_pumping: false,
+            is_throttled: false,
+            late: Duration::ZERO,
+            seen: None,
+        };
         let (state, news, draining) = (Mutex::new(state), Notify::new(), CancellationToken::new());
         Self(Arc::new(Inner { store, app, tasks, state, news, draining }))
     }
@@ -238,6 +249,7 @@ impl Budget {
             let next = self.0.state().next();
             let step = match next {
                 Next::SlowDown(pace) => self.slow_down(pace).await,
+                Next::Delay(pace, by) => self.delay(pace, by).await,
                 Next::Bid(pace, waiting) => self.bid(pace, waiting, &mut has_bid).await,
                 Next::Withdraw if has_bid => {
                     has_bid = false;
@@ -283,6 +295,13 @@ impl Budget {
         Ok(())
     }
 
+    async fn delay(&self, pace: Pace, by: Duration) -> Bidding {
+        self.0.store.delay_calls(self.0.app, pace, by).await?;
+        let mut state = self.0.state();
+        state.late = state.late.saturating_sub(by);
+        Ok(())
+    }
+
     async fn slow_down(&self, pace: Pace) -> Bidding {
         let slowdown = self.0.store.slow_down(self.0.app, pace).await?;
         let mut state = self.0.state();
@@ -307,7 +326,12 @@ struct Due {
 
 impl Slot for Due {
     fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(tokio::time::sleep_until(self.at))
+        Box::pin(async {
+            tokio::time::sleep_until(self.at).await;
+            if self.at.elapsed() > LATE_MAX {
+                self.budget.left_late(self.at.elapsed());
+            }
+        })
     }
 
     fn throttled(&self) {
@@ -316,6 +340,14 @@ impl Slot for Due {
 }
 
 impl Budget {
+    /// A call leaves that much after its slot.
+    fn left_late(&self, by: Duration) {
+        let mut state = self.0.state();
+        state.late = state.late.saturating_add(by);
+        self.keep_pumping(&mut state);
+        self.0.news.notify_one();
+    }
+
     /// The provider said, to us or to another caller, that there were too many calls.
     pub(super) fn throttled(&self) {
         let mut state = self.0.state();
@@ -336,6 +368,9 @@ impl State {
         if self.is_throttled {
             return Next::SlowDown(self.pace);
         }
+        if !self.late.is_zero() {
+            return Next::Delay(self.pace, self.late);
+        }
         let Some(front) = self.queue.front() else { return Next::Withdraw };
         let calls = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
         Next::Bid(self.pace, Waiting { lane: front.lane, waited: front.since.elapsed(), calls })
@@ -343,7 +378,7 @@ impl State {
 
     /// The pump ends, unless there is something to do by now.
     fn stop(&mut self) -> bool {
-        self.is_pumping = self.is_throttled || self.queue.len() > 0;
+        self.is_pumping = self.is_throttled || !self.late.is_zero() || self.queue.len() > 0;
         !self.is_pumping
     }
 

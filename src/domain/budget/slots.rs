@@ -78,6 +78,13 @@ impl Slots {
         Answer { granted, ask_in, next_in, interval, others: Lane::ALL.map(ahead) }
     }
 
+    /// A call left that much later than its slot: those behind it follow later, too, since what the provider counts is arrivals. The next
+    /// ones would otherwise be closer to it than the pace allows.
+    pub fn delayed(&mut self, pace: Pace, by: Duration, now: Timestamp) {
+        self.heal(pace, now);
+        self.next_at = self.next_at.max(now).plus(by.min(pace.window()));
+    }
+
     /// The provider said that there were too many calls: nothing leaves for a whole window, and the pace is halved for a while. Calls that
     /// were under way at the same time say nothing new.
     pub fn throttled(&mut self, pace: Pace, now: Timestamp) {
@@ -191,6 +198,18 @@ mod tests {
         assert_eq!(answer.interval, PACE().interval() * 8);
         let answer = slots.bid(PACE(), &own, &[], at(120_001));
         assert_eq!((answer.interval, slots.slowdown), (PACE().interval(), 1));
+    }
+
+    #[test]
+    fn those_behind_a_call_that_left_late_follow_later() {
+        let mut slots = fresh();
+        let own = bid(Lane::Merchant, 0);
+        assert!(slots.bid(PACE(), &own, &[], at(0)).granted.is_some());
+        let next_at = slots.next_at;
+        slots.delayed(PACE(), Duration::from_millis(500), at(500));
+        assert_eq!(slots.next_at, at(500).max(next_at).plus(Duration::from_millis(500)));
+        slots.delayed(PACE(), WINDOW * 100, at(501));
+        assert!(slots.next_at < at(501).plus(WINDOW * 2), "not for ever");
     }
 
     #[test]

@@ -226,7 +226,7 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     }
     servers.spawn(prune(Arc::clone(&store), Arc::clone(&around.clock), config.retention, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
-    let reload = Arc::new(Reload::new(before, policy, tls, Arc::clone(&store)));
+    let reload = Arc::new(Reload::new(before, policy, tls, Arc::clone(&store), services.clone()));
     servers.spawn(watch_files(Arc::clone(&reload), Arc::clone(&around.clock), stop.clone()));
     health.begin();
     info!(app.id = %app.id, "serving");

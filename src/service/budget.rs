@@ -9,6 +9,7 @@
 
 mod queue;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tracing::{info, warn};
 
 use self::queue::{Place, Queue};
 use super::error::{Error, Kind, Result};
-use crate::domain::budget::{Answer, BID_FRESH, LATE_MAX, Lane, Pace, Permit, Throttled};
+use crate::domain::budget::{Answer, BID_FRESH, LATE_MAX, Lane, Pace, Permit, Slot};
 use crate::domain::id::AppId;
 use crate::store::{self, Store, Waiting};
 
@@ -36,6 +37,9 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 const ANSWER_PART: u32 = 4;
 /// Shortest time that anybody is told to stay away.
 const RETRY_MIN: Duration = Duration::from_millis(100);
+/// How long before it is due a slot is handed over: what a call has to write down before it leaves is done by then, as a rule, so that it
+/// leaves on time. Only then is decided whose it is.
+const LEAD: Duration = Duration::from_millis(200);
 /// Between two bids when the database cannot be used…
 const STORE_RETRY: Duration = Duration::from_millis(200);
 /// …and how often in a row, before those who wait are told so: some two seconds, and the database's own timeouts.
@@ -160,7 +164,7 @@ impl Budget {
             match self.turn(patience, since).await? {
                 // Woken too late: who comes by the next slot could be too close. Twice in a row everybody is late, and as far apart as ever.
                 Turn::Slot(due) if !was_late && due.elapsed() > LATE_MAX => was_late = true,
-                Turn::Slot(_) => return Ok(Permit::of(Arc::new(self.clone()))),
+                Turn::Slot(due) => return Ok(Permit::of(Arc::new(Due { budget: self.clone(), at: due }))),
                 Turn::Refused(after) => return Err(busy(after)),
                 Turn::Draining => return Err(draining()),
                 Turn::Unavailable => return Err(unavailable()),
@@ -273,8 +277,8 @@ impl Budget {
             return Ok(());
         };
         // That long from when the database looked, which was before it answered: so this is not too early.
-        pause(wait).await;
         let due = told.checked_add(wait).unwrap_or(told);
+        pause(wait.saturating_sub(LEAD)).await;
         self.0.state().hand_over(due);
         Ok(())
     }
@@ -295,8 +299,25 @@ impl Budget {
     }
 }
 
-impl Throttled for Budget {
+/// A slot that was handed over.
+struct Due {
+    budget: Budget,
+    at: Instant,
+}
+
+impl Slot for Due {
+    fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep_until(self.at))
+    }
+
     fn throttled(&self) {
+        self.budget.throttled();
+    }
+}
+
+impl Budget {
+    /// The provider said, to us or to another caller, that there were too many calls.
+    pub(super) fn throttled(&self) {
         let mut state = self.0.state();
         state.is_throttled = true;
         self.keep_pumping(&mut state);

@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod authz;
+mod budget;
 mod clients;
 mod demo;
 mod doctor;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Lane, Pace, SLOWDOWN_MAX};
 use crate::domain::ambient::Timestamp;
 
-/// How long before it a slot is given away: enough for a slow commit, and little enough that whoever comes in between with something
-/// more urgent waits one slot longer at most.
-const LOOKAHEAD: Duration = Duration::from_millis(100);
+/// How long before it a slot is given away, if slots are that far apart: enough to commit that, to note the intent of the call, and then
+/// to wait for its time; and little enough that whoever comes in between with something more urgent waits one slot longer at most.
+const LOOKAHEAD: Duration = Duration::from_millis(300);
 /// Longest time between two bids of somebody who waits, so that the bid stays fresh.
 const BID_EVERY: Duration = Duration::from_millis(300);
 /// A bid that was not renewed for this long is nobody's any more: its process died. Three bids may be late before that.
@@ -131,7 +131,7 @@ mod tests {
         let later = slots.bid(PACE(), &own, &[], at(1));
         assert_eq!(
             (later.granted, later.next_in, later.interval),
-            (None, later.interval - Duration::from_millis(1), PACE().interval())
+            (None, Duration::from_micros(342_333), PACE().interval())
         );
         assert_eq!(slots.bid(PACE(), &own, &[], at(244)).granted, Some(Duration::from_micros(99_333)));
         // Nobody asked for a minute: one slot, and then again an interval.
@@ -162,7 +162,7 @@ mod tests {
         let own = bid(Lane::Sweep, 0);
         assert!(slots.bid(pace, &own, &[], at(0)).granted.is_some());
         assert_eq!(slots.bid(pace, &own, &[], at(1)).ask_in, BID_EVERY);
-        assert_eq!(slots.bid(pace, &own, &[], at(10_000)).ask_in, Duration::from_millis(200));
+        assert_eq!(slots.bid(pace, &own, &[], at(9_900)).ask_in, Duration::from_millis(100));
         assert!(BID_EVERY * 3 < BID_FRESH);
     }
 
@@ -180,7 +180,7 @@ mod tests {
         // Those that were under way say nothing new.
         slots.throttled(PACE(), at(300));
         assert_eq!((slots.slowdown, slots.next_at), (2, at(10_300)));
-        assert_eq!(slots.bid(PACE(), &own, &[], at(10_100)).granted, None);
+        assert_eq!(slots.bid(PACE(), &own, &[], at(9_900)).granted, None);
         let answer = slots.bid(PACE(), &own, &[], at(10_200));
         assert_eq!((answer.granted, answer.interval), (Some(Duration::from_millis(100)), PACE().interval() * 2));
         for (second, slowdown) in [(20, 4), (40, 8), (60, 8)] {

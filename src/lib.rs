@@ -13,7 +13,7 @@
 //!   grpc ──┐           ├─► policy   (grants: caller × action × merchant → Grant)
 //!   http ──┴─► service ┼─► provider ──► the provider's HTTP API
 //!                      ├─► vault    (keys, AES-256-GCM, signing; no database)
-//!                      └─► store    ──► SQLite, with the trails
+//!                      └─► store    ──► SQLite | PostgreSQL, with the trails
 //!                    all ─► domain  (values and decisions; no I/O, no clock, no randomness)
 //! ```
 //!
@@ -31,7 +31,7 @@
 //! | [`grpc`] | domain, service, v1 | accept loop, caller identity, handlers, the one table of statuses |
 //! | [`http`] | domain, service | the merchant's pages, the provider's redirect and notices, health probes |
 //! | [`config`], [`telemetry`] | domain, – | typed configuration; the log |
-//! | [`app`] | all of the above | builds, starts, drains; [`app::doctor`] says what is wrong with an installation |
+//! | [`app`] | all of the above | builds, starts, reloads, drains; [`app::doctor`] says what is wrong with an installation |
 //! | [`cli`] | domain, v1 | the API from a shell: an outside user |
 //! | `sandbox` | [`domain::ambient`] | a faithful local WePay v2: its numbers are its own, so that no mistake agrees with itself |
 //! | `demo` | app, config, telemetry, cli, v1, sandbox, domain | `demo` and `dev`: everything in one process, and an outside user's story |
@@ -48,6 +48,7 @@
 //! | `tokens` | handing out tokens, and what callers report about them |
 //! | `audit`, `doorman` | the read trail's writer, and what keeps knocking from filling it |
 //! | `events`, `export`, `attempts`, `calls`, `access` | looking through events, trails, attempts, provider calls, grants |
+//! | `health` | whether this process should get traffic, and why not |
 //! | `owner` | imports the app owner's token, the control of probes |
 //! | `notices` | addresses for the provider's notices; *these are kept, nothing acts on them yet* |
 //!
@@ -147,6 +148,13 @@
 //! associated data), and hands the read event to the writer of this run's read trail ([`service::Auditor`]), which commits what has
 //! gathered as one signed record. Only then does the reply leave. A denial takes the same way. If the record cannot be written,
 //! nothing is released.
+//!
+//! # Walkthrough: a process is told to end
+//!
+//! SIGTERM: `/readyz` and gRPC health say so ([`service::Health`]) for as long as is configured, while calls are still answered. Then
+//! [`app::Running::stop`] stops accepting: connections are asked to go, watches of health end, calls under way are answered within
+//! the drain's time, mints are waited for without a limit, the read trail is closed. A client with `proto/service_config.json` repeats on
+//! another process what this one did not begin.
 //!
 //! # Walkthrough: a crash in mid-exchange
 //!

@@ -42,6 +42,7 @@
 //! |---|---|
 //! | `onboarding`, `callback` | a merchant's journey: invitation → button → provider → callback → status page |
 //! | `registration`, `confirmation` | the other way in, and how its temporary token becomes permanent |
+//! | `presence` | this process among those that share its database: alive, leading, or back from being taken for dead |
 //! | `guard`, `mint`, `probe`, `recovery` | the protocol below: gate, arm, send once, settle; evidence; what a crash or a lost answer left |
 //! | `links`, `sharing`, `newcomers`, `merchants` | whose link it is, further merchants of a connection, first use, what to do next |
 //! | `accounts` | payment accounts by the stored token, each opened once; nothing there can mint (`tests/rules.rs`) |
@@ -76,8 +77,9 @@
 //!   displace it, nor does one that was minted while another of the same user came in: it waits as a *candidate*, the head is suspect, and
 //!   a probe decides. The head lives: the candidate is passed over; it is dead: the candidate is promoted. No mint is let through while
 //!   one waits: it could be the one that lives. No head is called live while an attempt that could hit it is armed or in doubt; one that
-//!   is given up by leave is suspect from the arming on. *Not built yet: keeping a late answer (none can arrive in one process that waits
-//!   longer than the provider works), and looking at all other heads after a doubt.*
+//!   is given up by leave is suspect from the arming on. An answer that comes after its attempt was given up (its process was paused, and
+//!   others took it for dead) is kept: as a candidate beside a head that is not dead, else as a head that is suspect until it is probed.
+//!   *Not built yet: looking at all other heads after a doubt.*
 //! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is
 //!   exchanged; the code itself is never stored.
 //! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered
@@ -165,6 +167,13 @@
 //! nothing. When the time has come the heads are probed: one lives, so it was `not_applied`; all are dead or there is none, so it is
 //! `lost`. Either way the merchant can go on. What had only been `received` was never sent and is settled at once.
 //! Accounts that were on their way are in doubt as well, and looked for.
+//!
+//! Where several processes share a database nothing proves that another one is dead. Each shows itself every third of a lease; one of
+//! them leads ([`service::Presence`]), judges for all, and takes those for dead that were not seen for a lease by the database's clock:
+//! their row in `runs` goes, and what they left is settled as above ([`service::Services::settle_orphans`]), accounts when their time
+//! is over. One that lives all the same arms nothing more under that row, keeps the answer to what it had sent (M4), and goes on as
+//! another run, with another read trail. After an outage of the database, when everybody looks dead, nobody is taken for dead before
+//! all had a lease's time to show themselves.
 
 pub mod app;
 pub mod cli;

@@ -162,7 +162,9 @@ impl Fault {
             | sqlx::Error::Decode(_)
             | sqlx::Error::RowNotFound => Self::Corrupt,
             // How the TLS library's verdict on the server's certificate arrives.
-            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => Self::Unavailable("tls".into()),
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Unavailable("tls".into())
+            }
             sqlx::Error::Io(_) => Self::Unavailable("io".into()),
             sqlx::Error::Tls(_) => Self::Unavailable("tls".into()),
             // The other side spoke of something else: a connection that broke in mid-sentence.

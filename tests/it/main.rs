@@ -5,9 +5,11 @@
 mod accounts;
 mod audit;
 mod authz;
+mod chaos;
 mod clients;
 mod demo;
 mod doctor;
+mod encrypted;
 mod flows;
 mod health;
 mod kill;

@@ -88,16 +88,21 @@ struct Shared {
 impl Proxy {
     /// One that knows nothing of what it passes.
     pub(crate) async fn start(server: SocketAddr) -> Self {
-        Self::with(server, false).await
+        Self::start_on(Ipv4Addr::LOCALHOST, server).await
+    }
+
+    /// As [`Proxy::start`], on another address of this machine.
+    pub(crate) async fn start_on(address: Ipv4Addr, server: SocketAddr) -> Self {
+        Self::with(address, server, false).await
     }
 
     /// One that reads along what a client says to PostgreSQL, in clear.
     pub(crate) async fn postgres(server: SocketAddr) -> Self {
-        Self::with(server, true).await
+        Self::with(Ipv4Addr::LOCALHOST, server, true).await
     }
 
-    async fn with(server: SocketAddr, is_postgres: bool) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    async fn with(address: Ipv4Addr, server: SocketAddr, is_postgres: bool) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             server,

@@ -30,7 +30,8 @@ use crate::grpc::listener::{Anyone, Incoming, Limits, Rejections, Tls, TlsFiles}
 use crate::policy::SharedPolicy;
 use crate::provider::{CAPABILITIES, Client, Credentials, Endpoints};
 use crate::service::{
-    AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Health, Parts, Services, Settings, Standing, keep_pruning,
+    AppOwner, Auditor, CALL_QUEUE_MAX, CallLog, Health, Parts, Presence, Services, Settings, Standing, keep_pruning,
+    while_leading,
 };
 use crate::store::{Location, Migrations, PostgresTls, Store, StoreKeys};
 use crate::vault::{Keyring, Vault};
@@ -144,6 +145,8 @@ pub struct Running {
     servers: JoinSet<()>,
     writer: JoinHandle<()>,
     owner_adopted: watch::Receiver<bool>,
+    presence: Arc<Presence>,
+    shown: JoinHandle<()>,
     call_log: CallLog,
     call_writer: JoinHandle<()>,
 }
@@ -175,6 +178,9 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let store = Arc::new(store);
     let app = store.stamp(PROVIDER, config.environment, &config.client_id).await?;
     store.note_policy(policy.snapshot().hash()).await?;
+    // Before anything is claimed: what a run has that nobody knows of would be settled as a dead one's.
+    let presence = Presence::begin(Arc::clone(&store), Arc::clone(&around.clock), config.timing, run_name()).await;
+    let presence = Arc::new(presence.map_err(StartError::Recovery)?);
     let (auditor, writer) = Auditor::start(Arc::clone(&store), store.open_read_trail("system").await?);
     let (clock, entropy) = (Arc::clone(&around.clock), Arc::clone(&around.entropy));
     let (call_log, call_writer) = CallLog::start(Arc::clone(&store), clock, entropy, calls);
@@ -193,7 +199,9 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         auditor,
         pace: config.budget,
     });
-    services.adopt_open_attempts().await.map_err(StartError::Recovery)?;
+    if store.is_exclusive() {
+        services.adopt_open_attempts().await.map_err(StartError::Recovery)?;
+    }
     let stop = CancellationToken::new();
     let health = Health::default();
     services.look_at_health(&health).await;
@@ -218,13 +226,18 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     servers.spawn(http::serve(browsers, http::public_router(services.clone(), site), stop.clone()));
     servers.spawn(serve_ops(listeners.ops, health.watch(), stop.clone()));
     servers.spawn(look(services.clone(), health.clone(), stop.clone()));
-    servers.spawn(judge(services.clone(), stop.clone()));
+    let shown = tokio::spawn({
+        let presence = Arc::clone(&presence);
+        async move { presence.keep().await }
+    });
+    servers.spawn(judge(services.clone(), presence.leads(), stop.clone()));
     let adopted = watch::Sender::new(app_owner.is_none());
     let owner_adopted = adopted.subscribe();
     if let Some(owner) = app_owner {
-        servers.spawn(adopt(services.clone(), owner, adopted, stop.clone()));
+        servers.spawn(adopt(services.clone(), owner, adopted, presence.leads(), stop.clone()));
     }
-    servers.spawn(prune(Arc::clone(&store), Arc::clone(&around.clock), config.retention, stop.clone()));
+    let (clock, leads) = (Arc::clone(&around.clock), presence.leads());
+    servers.spawn(prune(Arc::clone(&store), clock, config.retention, leads, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
     let reload = Arc::new(Reload::new(before, policy, tls, Arc::clone(&store)));
     servers.spawn(watch_files(Arc::clone(&reload), Arc::clone(&around.clock), stop.clone()));
@@ -242,6 +255,8 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
         servers,
         writer,
         owner_adopted,
+        presence,
+        shown,
         call_log,
         call_writer,
     })
@@ -264,7 +279,8 @@ impl Running {
         self.reload.follow(config).await;
     }
 
-    /// Resolves when the app owner's token was imported, or is not going to be. The service does not wait for it.
+    /// Resolves when the app owner's token was imported, by this process or another, or is not going to be. The service does not wait
+    /// for it.
     pub async fn owner_adopted(&self) {
         let mut adopted = self.owner_adopted.clone();
         // An error means that the task is gone: then it is over, too.
@@ -278,6 +294,7 @@ impl Running {
 
     /// Tells of the end for as long as configured, while still serving; then stops accepting, lets calls under way finish, waits for every mint that is armed, closes the read trail and the database.
     pub async fn stop(mut self) {
+        self.presence.retire();
         self.health.end();
         info!(announced_ms = self.announce.as_millis(), "ending");
         self.clock.sleep(self.announce).await;
@@ -295,8 +312,11 @@ impl Running {
             error!("the writer of the call log ended badly; its last calls may be missing");
         }
         if self.writer.await.is_err() {
-            error!("the audit writer ended badly; the next start closes its trail");
+            error!("the audit writer ended badly; another process or the next start closes its trail");
         }
+        // Shown until now: what was under way was this process's own.
+        self.shown.abort();
+        self.presence.end().await;
         self.store.close().await;
     }
 }
@@ -335,32 +355,65 @@ async fn watch_files(reload: Arc<Reload>, clock: Arc<dyn Clock>, stop: Cancellat
     }
 }
 
-async fn judge(services: Services, stop: CancellationToken) {
+async fn judge(services: Services, leads: watch::Receiver<bool>, stop: CancellationToken) {
     tokio::select! {
-        () = services.keep_judging() => {}
+        () = while_leading(leads, || services.keep_judging()) => {}
         () = stop.cancelled() => {}
     }
 }
 
-async fn prune(store: Arc<Store>, clock: Arc<dyn Clock>, retention: Retention, stop: CancellationToken) {
+async fn prune(
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    retention: Retention,
+    leads: watch::Receiver<bool>,
+    stop: CancellationToken,
+) {
+    let keep = || keep_pruning(Arc::clone(&store), Arc::clone(&clock), retention.provider_calls);
     tokio::select! {
-        () = keep_pruning(store, clock, retention.provider_calls) => {}
+        () = while_leading(leads, keep) => {}
         () = stop.cancelled() => {}
     }
 }
 
-async fn adopt(services: Services, owner: AppOwner, adopted: watch::Sender<bool>, stop: CancellationToken) {
-    let keep = async {
+async fn adopt(
+    services: Services,
+    owner: AppOwner,
+    adopted: watch::Sender<bool>,
+    leads: watch::Receiver<bool>,
+    stop: CancellationToken,
+) {
+    let keep = async || {
         let connection = services.adopt_app_owner(&owner).await;
         adopted.send_replace(true);
         if let Some(connection) = connection {
             services.keep_looking_at_owner(connection).await;
         }
     };
+    // Who does not lead waits for the one that does.
+    let others = async {
+        let mut follows = leads.clone();
+        while follows.wait_for(|leads| !leads).await.is_ok() {
+            tokio::select! {
+                () = services.app_owner_known(&owner) => {
+                    adopted.send_replace(true);
+                    return;
+                }
+                _ = follows.wait_for(|leads| *leads) => {}
+            }
+        }
+    };
+    let work = async { tokio::join!(while_leading(leads.clone(), &keep), others) };
     tokio::select! {
-        () = keep => {}
+        _ = work => {}
         () = stop.cancelled() => {}
     }
+}
+
+/// How people know this process among those that share its database.
+fn run_name() -> String {
+    let host = rustix::system::uname();
+    format!("{} (pid {})", host.nodename().to_string_lossy(), std::process::id())
 }
 
 async fn record_rejections(

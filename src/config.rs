@@ -26,7 +26,9 @@ use read::Reader;
 pub const TIME_SCALE_MAX: u32 = 1000;
 /// Most trust domains and most return URLs: lists a person reviews.
 pub const LIST_MAX: usize = 64;
-/// Longest duration that may be configured, the life of an invitation apart.
+/// Longest lease: below the time after which what a dead process had sent is judged.
+pub const LEASE_MAX: Duration = Duration::from_secs(60);
+/// Longest duration that may be configured, those with a limit of their own apart.
 pub const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest life of an invitation.
 pub const INVITATION_LIFE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -85,6 +87,7 @@ const KEYS: &[&str] = &[
     "timing.state_life",
     "timing.invitation_life",
     "timing.recovery_interval",
+    "timing.lease",
     "budget.share",
     "retention.provider_calls",
     "log.format",
@@ -462,6 +465,7 @@ fn timing(reader: &mut Reader<'_>) -> Option<Timing> {
     let state_life = duration("timing.state_life", least.state_life, DURATION_MAX);
     let invitation_life = duration("timing.invitation_life", least.invitation_life, INVITATION_LIFE_MAX);
     let recovery_interval = duration("timing.recovery_interval", least.recovery_interval, DURATION_MAX);
+    let lease = duration("timing.lease", least.lease, LEASE_MAX);
     if let (Some(code_life), Some(quiescence)) = (code_life, quiescence)
         && quiescence < code_life.saturating_add(QUIESCENCE_MARGIN)
     {
@@ -480,6 +484,7 @@ fn timing(reader: &mut Reader<'_>) -> Option<Timing> {
         state_life: state_life?,
         invitation_life: invitation_life?,
         recovery_interval: recovery_interval?,
+        lease: lease?,
     })
 }
 

@@ -24,6 +24,7 @@ mod newcomers;
 mod notices;
 mod onboarding;
 mod owner;
+mod presence;
 mod probe;
 mod recovery;
 mod registration;
@@ -74,6 +75,7 @@ pub use merchants::{LinkView, MerchantFilter, MerchantPage, MerchantView, NextAc
 pub use notices::Noticed;
 pub use onboarding::{AuthorizationRequest, InvitationView, Invited, Pressed};
 pub use owner::AppOwner;
+pub use presence::{Presence, while_leading};
 pub use probe::Probes;
 pub use registration::{Registrant, RegistrationRequest};
 pub use sharing::LinkRequest;

@@ -22,6 +22,7 @@ mod notices;
 mod postgres;
 mod registrations;
 mod requests;
+mod runs;
 mod schema;
 mod sqlite;
 #[cfg(test)]
@@ -31,7 +32,7 @@ mod trail;
 mod tx;
 mod vitals;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgPool;
@@ -59,6 +60,7 @@ pub use self::merchants::{MerchantKey, Private};
 pub use self::postgres::safety::{Danger, Durability, Rights};
 pub use self::registrations::{RegistrationClaim, RegistrationOrder};
 pub use self::requests::{Earlier, Request};
+pub use self::runs::{Beat, StaleRun};
 pub use self::schema::{MigrateReport, SCHEMA_NEWEST, SCHEMA_OLDEST};
 pub use self::tokens::{EarlierTokens, Head, NewToken, Observed, SeenUser, StoredToken, TemporaryDue};
 pub use self::trail::events::{RecordPlace, RecordsOf};
@@ -107,9 +109,9 @@ pub struct Store {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     /// The change trail, and with it the deployment. Before the stamp: the one it will get.
-    trail: TrailId,
-    /// This run of the process: what it begins is its own.
-    run: RunId,
+    trail: Mutex<TrailId>,
+    /// This run of the process: what it begins is its own. Another one once the process was taken for dead.
+    run: Mutex<RunId>,
     /// Behind the pools: given up after they are gone. A server has its own doors.
     _owned: Option<sqlite::Owned>,
 }
@@ -244,10 +246,10 @@ impl Store {
         };
         let trail = TrailId::generate(&*clock, &*entropy);
         let run = RunId::generate(&*clock, &*entropy);
-        let mut store = Self { pools, keys, clock, entropy, trail, run, _owned: owned };
+        let (trail, run) = (Mutex::new(trail), Mutex::new(run));
+        let store = Self { pools, keys, clock, entropy, trail, run, _owned: owned };
         if let Some(row) = store.deployment().await? {
-            store.check_keyring(&row)?;
-            store.trail = TrailId::from_slice(&row.id).ok_or(Error::Corrupt("id of the deployment"))?;
+            store.belong_to(&row)?;
             store.recover_trails().await?;
         }
         Ok(store)
@@ -271,22 +273,21 @@ impl Store {
         }
     }
 
-    /// Ties the database to an app and a keyring. The first start writes both; every later one compares.
+    /// Ties the database to an app and a keyring. The first start writes both; every later one compares, and so does the one that loses
+    /// when two make the first start at once.
     ///
     /// # Errors
     /// [`Error::AppDiffers`], [`Error::KeyringDiffers`]; the database's.
     pub async fn stamp(&self, provider: &str, environment: Environment, client_id: &str) -> Result<App, Error> {
-        let Some(row) = self.deployment().await? else {
-            let id = AppId::generate(&*self.clock, &*self.entropy);
-            let app = App { id, provider: provider.to_owned(), environment, client_id: client_id.to_owned() };
-            let mut tx = Tx::begin_unlocked(self).await?;
-            let outcome = self.write_stamp(&mut tx, &app).await;
-            return match tx.finish(outcome.map(|event| (app, vec![event]))).await {
-                Finished::Done(outcome) => outcome,
-                Finished::Unknown { error, .. } => Err(error),
-            };
+        let row = match self.deployment().await? {
+            Some(row) => row,
+            None => match self.stamp_first(provider, environment, client_id).await {
+                // Whoever was faster stamped it: what holds is there.
+                Err(lost @ Error::Conflict(_)) => self.deployment().await?.ok_or(lost)?,
+                stamped => return stamped,
+            },
         };
-        self.check_keyring(&row)?;
+        self.belong_to(&row)?;
         let stamped = on_db!(read self, pool =>
             sqlx::query_as::<_, AppRow>(APP).bind(&row.app_id).fetch_optional(pool).await)?
         .ok_or(Error::Corrupt("app of the deployment"))?;
@@ -311,13 +312,17 @@ impl Store {
     }
 
     /// The change trail; its id is the deployment's as well.
-    pub const fn change_trail(&self) -> TrailId {
-        self.trail
+    pub fn change_trail(&self) -> TrailId {
+        *self.trail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This run of the process.
-    pub const fn run(&self) -> RunId {
-        self.run
+    /// This run of the process. It changes when the process was taken for dead: not to be kept.
+    pub fn run(&self) -> RunId {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn become_run(&self, run: RunId) {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run;
     }
 
     /// Whether the database answers.
@@ -368,8 +373,28 @@ impl Store {
         if row.key_check == self.keys.check_value { Ok(()) } else { Err(Error::KeyringDiffers) }
     }
 
+    /// The deployment that the database is stamped with is ours, if its keyring is.
+    fn belong_to(&self, row: &DeploymentRow) -> Result<(), Error> {
+        self.check_keyring(row)?;
+        let trail = TrailId::from_slice(&row.id).ok_or(Error::Corrupt("id of the deployment"))?;
+        *self.trail.lock().unwrap_or_else(PoisonError::into_inner) = trail;
+        Ok(())
+    }
+
+    async fn stamp_first(&self, provider: &str, environment: Environment, client_id: &str) -> Result<App, Error> {
+        let id = AppId::generate(&*self.clock, &*self.entropy);
+        let app = App { id, provider: provider.to_owned(), environment, client_id: client_id.to_owned() };
+        let mut tx = Tx::begin_unlocked(self).await?;
+        let outcome = self.write_stamp(&mut tx, &app).await;
+        match tx.finish(outcome.map(|event| (app, vec![event]))).await {
+            Finished::Done(outcome) => outcome,
+            Finished::Unknown { error, .. } => Err(error),
+        }
+    }
+
     async fn write_stamp(&self, tx: &mut Tx<'_>, app: &App) -> Result<Event, Error> {
-        trail::insert(tx, self.trail, TrailKind::Change).await?;
+        let trail = self.change_trail();
+        trail::insert(tx, trail, TrailKind::Change).await?;
         tx.lock_change_trail().await?;
         let now = tx.now();
         on_tx!(tx, conn => sqlx::query(INSERT_APP)
@@ -380,7 +405,7 @@ impl Store {
             .bind(now.as_micros())
             .run(conn).await)?;
         on_tx!(tx, conn => sqlx::query(INSERT_DEPLOYMENT)
-            .bind(self.trail.as_bytes().as_slice())
+            .bind(trail.as_bytes().as_slice())
             .bind(app.id.as_bytes().as_slice())
             .bind(self.keys.check_value.as_slice())
             .bind(now.as_micros())

@@ -51,7 +51,7 @@ pub enum AttemptState {
     Lost,
     /// Was in doubt; the token that was there lives, so it did not take effect.
     NotApplied,
-    /// Was in doubt; its answer came late and is kept as a candidate.
+    /// Was given up, in doubt or judged; its answer came late and is kept, as a candidate where there is another token.
     Late,
 }
 
@@ -119,6 +119,9 @@ pub const TRANSITIONS: &[(AttemptState, AttemptState)] = {
         (InDoubt, NotApplied),
         (InDoubt, Lost),
         (InDoubt, Late),
+        // No judgement outweighs a token in hand.
+        (Lost, Late),
+        (NotApplied, Late),
     ]
 };
 
@@ -127,10 +130,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_settled_state_is_final_and_every_open_one_has_a_way_out() {
+    fn every_settled_state_is_final_but_for_a_late_answer_and_every_open_one_has_a_way_out() {
         for state in AttemptState::ALL {
-            let ways_out = TRANSITIONS.iter().filter(|(from, _)| *from == state).count();
-            assert_eq!(ways_out > 0, state.is_open(), "{state:?}");
+            let ways_out: Vec<_> = TRANSITIONS.iter().filter(|(from, _)| *from == state).map(|(_, to)| *to).collect();
+            if state.is_open() {
+                assert!(!ways_out.is_empty(), "{state:?}");
+            } else if matches!(state, AttemptState::Lost | AttemptState::NotApplied) {
+                assert_eq!(ways_out, [AttemptState::Late], "{state:?}");
+            } else {
+                assert_eq!(ways_out, [], "{state:?}");
+            }
             assert_eq!(AttemptState::parse(state.as_str()), Some(state));
         }
     }

@@ -27,7 +27,14 @@ pub struct Timing {
     pub invitation_life: Duration,
     /// How often open attempts are looked at.
     pub recovery_interval: Duration,
+    /// A process that was not seen for this long, by the database's clock, is taken for dead; so long leads who leads, unless it renews
+    /// that. It shows itself every third of it.
+    pub lease: Duration,
 }
+
+/// The shortest lease: below it a process would be taken for dead because its machine is busy. Not scaled, because commits take as long
+/// as they take.
+const LEASE_SHORTEST: Duration = Duration::from_secs(3);
 
 impl Default for Timing {
     fn default() -> Self {
@@ -42,11 +49,23 @@ impl Default for Timing {
             state_life: Duration::from_secs(30 * 60),
             invitation_life: Duration::from_secs(7 * 24 * 60 * 60),
             recovery_interval: Duration::from_secs(5),
+            lease: Duration::from_secs(15),
         }
     }
 }
 
 impl Timing {
+    /// How often a process shows itself: two of three may get lost before anybody misses it.
+    pub fn beat_interval(&self) -> Duration {
+        self.lease / 3
+    }
+
+    /// Longest time from before an attempt is armed until it is sent: well below the lease, so that who was declared dead meanwhile,
+    /// and its attempt put in doubt, does not send.
+    pub fn send_within(&self) -> Duration {
+        self.lease / 3
+    }
+
     /// Every duration divided by `scale` (tests against a loopback sandbox that shares the scale).
     #[must_use]
     pub fn scaled(self, scale: u32) -> Self {
@@ -62,6 +81,7 @@ impl Timing {
             state_life: self.state_life / by,
             invitation_life: self.invitation_life / by,
             recovery_interval: self.recovery_interval / by,
+            lease: (self.lease / by).max(LEASE_SHORTEST),
         }
     }
 }

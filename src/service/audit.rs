@@ -20,6 +20,9 @@ const BATCH_MAX: usize = 256;
 /// Longest wait for a record to be durable, well below the deadline of a read: a write that hangs is a write that failed.
 const DEADLINE: Duration = Duration::from_secs(2);
 
+/// Who opens a trail that no caller asked for.
+const WRITER: &str = "system";
+
 /// A handle to the writer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Auditor {
@@ -98,7 +101,7 @@ async fn write(
             break;
         }
         let (events, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|entry| (entry.event, entry.durable)).unzip();
-        let written = store.append_reads(&mut trail, events).await.map(|_| ()).map_err(Error::from);
+        let written = store.append_reads_anew(&mut trail, events, WRITER).await.map(|_| ()).map_err(Error::from);
         if let Err(unwritten) = &written {
             error!(audit.events = waiting.len(), "audit record not written: {unwritten}");
         }
@@ -108,6 +111,6 @@ async fn write(
         }
     }
     if let Err(unwritten) = store.close_read_trail(trail).await {
-        error!("read trail not closed, the next start will: {unwritten}");
+        error!("read trail not closed, another process or the next start will: {unwritten}");
     }
 }

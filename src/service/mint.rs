@@ -151,6 +151,7 @@ impl Services {
             Gate::Shut(ending) => return Ok(ending),
         };
         let notices = self.notice_url(NoticeAbout::User(mint.attempt.id))?;
+        let armed_from = self.parts.clock.boot();
         if !self.parts.store.arm(&mint.attempt, &seen, mint.leave, &mint.act).await? {
             let why = "changed_since_the_gate";
             self.settle(&mint, AttemptState::Refused, why, None, Some(FlowOutcome::Busy)).await?;
@@ -158,6 +159,11 @@ impl Services {
         }
         let armed = Attempt { state: AttemptState::Armed, armed_at: Some(self.now()), ..mint.attempt };
         let mint = Mint { attempt: armed, ..mint };
+        if self.parts.clock.boot().saturating_sub(armed_from) > self.parts.timing.send_within() {
+            // Paused meanwhile: somebody may have taken us for dead and put the attempt in doubt, and what is sent after that could
+            // revoke what has come since.
+            return self.withdraw(&mint, "paused_before_sending").await;
+        }
         // The point of no return. It goes out once; whatever comes of it is an answer or a doubt, never a reason to resend.
         match self.send(&mint, permit, &notices).await {
             Ok(issued) => self.keep(mint, issued).await.map(|()| Ending::Stored),
@@ -264,18 +270,21 @@ impl Services {
         Ok(Ending::Busy(refused))
     }
 
+    /// It was armed, and provably nothing was sent.
+    async fn withdraw(&self, mint: &Mint, why: &str) -> Result<Ending> {
+        self.settle(mint, AttemptState::NotSent, why, None, Some(FlowOutcome::NotSent)).await?;
+        if mint.leave.is_some() {
+            // What was to be given up was made suspect.
+            self.look_at_heads_of(mint).await?;
+        }
+        Ok(Ending::NotSent)
+    }
+
     async fn settle_failure(&self, mint: &Mint, failed: CallError) -> Result<Ending> {
         let why = failed.to_string();
         let verdict = mint_verdict(&failed);
         match (verdict, failed) {
-            (MintVerdict::NotSent, _) => {
-                self.settle(mint, AttemptState::NotSent, &why, None, Some(FlowOutcome::NotSent)).await?;
-                if mint.leave.is_some() {
-                    // What was to be given up was made suspect.
-                    self.look_at_heads_of(mint).await?;
-                }
-                Ok(Ending::NotSent)
-            }
+            (MintVerdict::NotSent, _) => self.withdraw(mint, &why).await,
             (MintVerdict::Rejected, CallError::Refused(refusal)) => {
                 self.settle(mint, AttemptState::Rejected, &why, None, Some(FlowOutcome::Rejected)).await?;
                 // A refused code that was used before may have cost its tokens (RFC 6749 §4.1.2): look.

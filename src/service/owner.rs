@@ -52,6 +52,19 @@ impl Services {
         }
     }
 
+    /// Resolves when the app owner's token is known, whoever imported it: for a process that leaves that to another.
+    pub async fn app_owner_known(&self, owner: &AppOwner) {
+        let fingerprint = self.parts.vault.fingerprint(&owner.token);
+        loop {
+            match self.parts.store.version_with(&fingerprint).await {
+                Ok(Some(_)) => return,
+                Ok(None) => {}
+                Err(failed) => warn!("app owner's token not looked for: {failed}"),
+            }
+            self.parts.clock.sleep(RETRY_FIRST).await;
+        }
+    }
+
     /// Looks at the app owner's token now and then, for ever: while it is called live its word decides whether others are dead.
     pub async fn keep_looking_at_owner(&self, connection: ConnectionId) {
         loop {
@@ -94,6 +107,14 @@ impl Services {
             // Its readers have the token that the merchant consented to.
             return Err(Error::new(Kind::ProviderRefused).because("the app owner is a merchant's user"));
         }
+        let (services, act) = (self.clone(), act.clone());
+        let token = AccessToken::new(token.expose().to_owned());
+        // In a task: who stops leading between claim and commit would leave an attempt that nobody carries out.
+        let stored = self.tasks.spawn(async move { services.claim_and_store(&token, user, &act).await });
+        stored.await.map_err(|ended| Error::internal(format!("importing ended badly: {ended}")))?
+    }
+
+    async fn claim_and_store(&self, token: &AccessToken, user: User, act: &Act) -> Result<ConnectionId> {
         let id = AttemptId::generate(&*self.parts.clock, &*self.parts.entropy);
         self.parts.store.claim_import(self.parts.app.id, id, act).await?;
         match self.store_owners(token, user, id, act).await {

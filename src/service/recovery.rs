@@ -11,7 +11,7 @@ use crate::domain::attempt::{AttemptKind, AttemptState};
 use crate::domain::id::MerchantId;
 use crate::domain::token::{END_MARGIN, Finding};
 use crate::domain::trail::Act;
-use crate::store::{Attempt, FlowOutcome, TemporaryDue};
+use crate::store::{self, Attempt, FlowOutcome, TemporaryDue};
 
 /// The reason of attempts whose owner is gone.
 const OWNER_DIED: &str = "owner_died";
@@ -25,34 +25,47 @@ const LOOK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const NEAR_THE_END: Duration = Duration::from_secs(60 * 60);
 
 impl Services {
-    /// Settles what the process before this one left open. The lock on the database proves that it is gone: what it had only
-    /// received was never sent and never will be; what it had armed is in doubt until its code can do nothing more.
+    /// Settles what the process before this one left open. The lock on the database proves that it is gone. Only for who has the
+    /// database for itself; where several processes share one, [`Services::keep_judging`] settles what those left that are taken for
+    /// dead.
     ///
     /// # Errors
     /// As every use of the database.
     pub async fn adopt_open_attempts(&self) -> Result<()> {
-        let act = Act::system();
-        for attempt in self.parts.store.open_attempts().await? {
-            match attempt.state {
-                AttemptState::Received => {
-                    let outcome = Some(FlowOutcome::NotSent);
-                    self.parts.store.settle(&attempt, AttemptState::NotSent, OWNER_DIED, None, outcome, &act).await?;
-                }
-                AttemptState::Armed => {
-                    let judge_at = self.judge_at(&attempt);
-                    warn!(attempt.id = %attempt.id, "found armed; in doubt until {}", judge_at.to_rfc3339());
-                    let to = AttemptState::InDoubt;
-                    self.parts.store.settle(&attempt, to, OWNER_DIED, Some(judge_at), None, &act).await?;
-                }
-                _ => {}
-            }
-        }
+        self.settle_orphans().await?;
         self.adopt_accounts().await
     }
 
-    /// Judges attempts in doubt whose time has come, and looks for accounts in doubt, for ever.
+    /// Settles what processes left open that are taken for dead: what they had only received was never sent and never will be, since
+    /// they can arm it no more; what they had armed is in doubt until its code can do nothing more. Should one live after all, its answer
+    /// comes late and is kept. Read trails are closed where they end. What is settled by somebody else at the same time is settled.
+    ///
+    /// # Errors
+    /// As every use of the database; [`super::Kind::DataCorrupt`] when a read trail is damaged, after all the rest was done.
+    pub async fn settle_orphans(&self) -> Result<()> {
+        let act = Act::system();
+        for attempt in self.parts.store.orphaned_attempts().await? {
+            let (to, judge_at, outcome) = match attempt.state {
+                AttemptState::Received => (AttemptState::NotSent, None, Some(FlowOutcome::NotSent)),
+                AttemptState::Armed => (AttemptState::InDoubt, Some(self.judge_at(&attempt)), None),
+                _ => continue,
+            };
+            match self.parts.store.settle(&attempt, to, OWNER_DIED, judge_at, outcome, &act).await {
+                Ok(()) => warn!(attempt.id = %attempt.id, "its owner died: {}", to.as_str()),
+                Err(store::Error::Conflict(_)) => {}
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        Ok(self.parts.store.close_orphaned_trails().await?)
+    }
+
+    /// Settles what dead processes left, judges attempts in doubt whose time has come, looks for accounts in doubt and at heads, for ever.
+    /// For one process at a time; two do no harm, and ask the provider twice.
     pub async fn keep_judging(&self) {
         loop {
+            if let Err(failed) = self.settle_orphans().await {
+                warn!("what dead processes left open not settled yet: {failed}");
+            }
             if let Err(failed) = self.judge_due().await {
                 warn!("attempts in doubt not judged yet: {failed}");
             }

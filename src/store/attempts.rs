@@ -15,19 +15,37 @@ use crate::domain::token::{Leave, LeaveKind, Liveness};
 use crate::domain::trail::{Act, Event, EventKind};
 
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] =
-    &[BY_ID, OPEN, OPEN_OF_MERCHANT, CLAIM, MOVE, HEADS_OF_MERCHANT, ADDRESS_TAKEN, PERMANENCE, SUSPECT, KEEP_SALVAGE];
+pub(in crate::store) const STATEMENTS: &[&str] = &[
+    BY_ID,
+    OPEN,
+    ORPHANED,
+    OPEN_OF_MERCHANT,
+    CLAIM,
+    OWNER,
+    STANDS,
+    MOVE,
+    HEADS_OF_MERCHANT,
+    ADDRESS_TAKEN,
+    PERMANENCE,
+    SUSPECT,
+    KEEP_SALVAGE,
+];
 
 const BY_ID: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, \
                      armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE id = $1";
 const OPEN: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, \
                     armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE settled_at_us IS NULL ORDER BY id";
+const ORPHANED: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, \
+                        armed_at_us, changed_at_us, judge_at_us FROM attempts WHERE settled_at_us IS NULL \
+                        AND state IN ('received', 'armed') AND run_id NOT IN (SELECT id FROM runs) ORDER BY id";
 const OPEN_OF_MERCHANT: &str = "SELECT id, app_id, kind, merchant_id, connection_id, flow_id, state, reason, received_at_us, armed_at_us, \
      changed_at_us, judge_at_us FROM attempts WHERE merchant_id = $1 AND settled_at_us IS NULL";
 // No conflict target: the code, the merchant and the connection may each refuse.
 const CLAIM: &str = "INSERT INTO attempts (id, app_id, kind, merchant_id, connection_id, flow_id, code_hash, state, received_at_us, \
      changed_at_us, email_index, run_id) VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $8, $9, $10) \
      ON CONFLICT DO NOTHING RETURNING id";
+const OWNER: &str = "SELECT COUNT(*) FROM attempts a JOIN runs r ON r.id = a.run_id WHERE a.id = $1";
+const STANDS: &str = "SELECT state FROM attempts WHERE id = $1";
 const MOVE: &str = "UPDATE attempts SET state = $1, reason = $2, changed_at_us = $3, \
                     armed_at_us = COALESCE($4, armed_at_us), judge_at_us = $5, settled_at_us = $6 \
                     WHERE id = $7 AND state = $8 RETURNING id";
@@ -175,10 +193,17 @@ impl Store {
     /// leave gives up is suspect from then on (M4).
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the attempt is not received any more.
+    /// [`Error::Conflict`] when the attempt is not received any more, or the run that claimed it is taken for dead.
     pub async fn arm(&self, attempt: &Attempt, seen: &[SeenHead], leave: Option<Leave>, act: &Act) -> Result<bool> {
         transaction!(self, "arm", tx => {
             let now = tx.now();
+            let (owners,): (i64,) = on_tx!(tx, conn => sqlx::query_as(OWNER)
+                .bind(&attempt.id.as_bytes()[..])
+                .fetch_one(conn)
+                .await)?;
+            if owners == 0 {
+                return Err(Error::Conflict("the attempt's owner is taken for dead"));
+            }
             if let Some(merchant) = attempt.merchant {
                 let rows: Vec<SeenRow> = on_tx!(tx, conn => sqlx::query_as(HEADS_OF_MERCHANT)
                     .bind(&merchant.as_bytes()[..])
@@ -283,6 +308,15 @@ impl Store {
         rows.into_iter().map(AttemptRow::into_domain).collect()
     }
 
+    /// Every attempt that is received or armed and whose owner is no run that lives.
+    ///
+    /// # Errors
+    /// As every read of the database.
+    pub async fn orphaned_attempts(&self) -> Result<Vec<Attempt>> {
+        let rows: Vec<AttemptRow> = on_db!(read self, pool => sqlx::query_as(ORPHANED).fetch_all(pool).await)?;
+        rows.into_iter().map(AttemptRow::into_domain).collect()
+    }
+
     /// The merchant's attempt that is received, armed or in doubt, if there is one.
     ///
     /// # Errors
@@ -347,6 +381,14 @@ impl Store {
         }
         Ok(event)
     }
+}
+
+/// Where an attempt stands now.
+pub(in crate::store) async fn standing(tx: &mut Tx<'_>, id: AttemptId) -> Result<AttemptState> {
+    let row: Option<(String,)> =
+        on_tx!(tx, conn => sqlx::query_as(STANDS).bind(&id.as_bytes()[..]).fetch_optional(conn).await)?;
+    let (state,) = row.ok_or(Error::Conflict("there is no such attempt"))?;
+    AttemptState::parse(&state).ok_or(Error::Corrupt("attempt state"))
 }
 
 /// A row of `attempts` to be.

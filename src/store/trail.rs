@@ -1,4 +1,4 @@
-//! The trails: what they have in common, their newest places, their pages; and what a start does with those of a dead process.
+//! The trails: what they have in common, their newest places, their pages; and what becomes of those of a dead process.
 //!
 //! [`changes`] appends to the change trail, [`reads`] to the read trail of this process; [`events`] looks through both by time.
 
@@ -9,7 +9,7 @@ pub(in crate::store) mod reads;
 use tokio_stream::StreamExt as _;
 
 use super::error::Error;
-use super::tx::{Run as _, Tx, on_tx};
+use super::tx::{Run as _, Tx, on_tx, record, transaction};
 use super::{Store, on_db};
 use crate::domain::ambient::Timestamp;
 use crate::domain::id::TrailId;
@@ -29,11 +29,13 @@ pub(in crate::store) const SYSTEM: &str = "system";
 
 /// Moves the newest place of an open trail, from where its writer knows it to be.
 const ADVANCE: &str = "UPDATE trails SET seq = $1, hash = $2 WHERE id = $3 AND seq = $4 AND closed_at_us IS NULL";
-const INSERT_TRAIL: &str = "INSERT INTO trails (id, kind, seq, hash, opened_at_us) \
-     VALUES ($1, $2, 0, $3, $4)";
+const INSERT_TRAIL: &str = "INSERT INTO trails (id, kind, run_id, seq, hash, opened_at_us) \
+     VALUES ($1, $2, $3, 0, $4, $5)";
 const TRAILS: &str = "SELECT id, kind, seq, hash, opened_at_us, closed_at_us FROM trails ORDER BY opened_at_us, id";
 const OPEN_TRAILS: &str = "SELECT id, kind, seq, hash, opened_at_us, closed_at_us FROM trails \
      WHERE closed_at_us IS NULL ORDER BY opened_at_us, id";
+const ORPHANED_TRAILS: &str = "SELECT id FROM trails WHERE kind = 'read' AND closed_at_us IS NULL \
+     AND (run_id IS NULL OR run_id NOT IN (SELECT id FROM runs)) ORDER BY opened_at_us, id";
 const POSITION: &str = "SELECT seq, tag FROM change_trail ORDER BY seq DESC LIMIT 1";
 const NEWEST_CHANGE: &str = "SELECT seq, hash, record FROM change_trail ORDER BY seq DESC LIMIT 1";
 const NEWEST_READS: &str = "SELECT seq, hash, record FROM read_records WHERE trail_id = $1 ORDER BY seq DESC LIMIT 1";
@@ -43,8 +45,18 @@ const PAGE_READS: &str = "SELECT record, hash, signature FROM read_records \
 
 /// Every statement of this file, for the test that prepares them on each engine.
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] =
-    &[ADVANCE, INSERT_TRAIL, TRAILS, OPEN_TRAILS, POSITION, NEWEST_CHANGE, NEWEST_READS, PAGE_CHANGE, PAGE_READS];
+pub(in crate::store) const STATEMENTS: &[&str] = &[
+    ADVANCE,
+    INSERT_TRAIL,
+    TRAILS,
+    OPEN_TRAILS,
+    ORPHANED_TRAILS,
+    POSITION,
+    NEWEST_CHANGE,
+    NEWEST_READS,
+    PAGE_CHANGE,
+    PAGE_READS,
+];
 
 #[derive(sqlx::FromRow)]
 struct HeadRow {
@@ -150,7 +162,7 @@ impl Store {
         on_db!(read self, pool => {
             let mut page = Vec::new();
             let mut bytes = 0_usize;
-            let query = if trail == self.trail {
+            let query = if trail == self.change_trail() {
                 sqlx::query_as::<_, RecordRow>(PAGE_CHANGE).bind(after).bind(limit)
             } else {
                 sqlx::query_as::<_, RecordRow>(PAGE_READS).bind(trail.as_bytes().as_slice()).bind(after).bind(limit)
@@ -168,31 +180,48 @@ impl Store {
         })
     }
 
-    /// Compares the newest place of each open trail with its newest record, and closes read trails of a process that is dead.
-    /// Only the owner of the database may call this.
+    /// Compares the newest place of each open trail with its newest record. Who has the database for itself closes the read trails that
+    /// others left; where others may be alive, they write theirs.
     pub(in crate::store) async fn recover_trails(&self) -> Result<(), Error> {
         let open = on_db!(read self, pool => sqlx::query_as::<_, TrailRow>(OPEN_TRAILS).fetch_all(pool).await)?;
         for row in open {
             let trail = Trail::try_from(row)?;
-            let id = trail.head.trail;
-            let newest = match trail.kind {
-                TrailKind::Change => on_db!(read self, pool =>
-                        sqlx::query_as::<_, NewestRow>(NEWEST_CHANGE).fetch_optional(pool).await)?,
-                TrailKind::Read => on_db!(read self, pool => sqlx::query_as::<_, NewestRow>(NEWEST_READS)
-                        .bind(id.as_bytes().as_slice()).fetch_optional(pool).await)?,
-            };
-            // The stamp of a deployment commits with the first record: whoever comes back to none would begin a second history.
-            if trail.kind == TrailKind::Change && newest.is_none() {
-                return Err(Error::Corrupt("change trail of a stamped database is empty"));
-            }
-            if newest_head(id, newest)? != trail.head {
-                return Err(Error::Corrupt("newest record of a trail is not its head"));
-            }
-            if trail.kind == TrailKind::Read {
-                tracing::warn!(trail.id = %id, trail.seq = trail.head.seq, "closing a trail of a process that died");
-                self.close_trail(trail.head, CRASHED).await?;
+            let (id, kind) = (trail.head.trail, trail.kind);
+            if kind == TrailKind::Read && self.is_exclusive() {
+                self.close_abandoned(id).await?;
+            } else {
+                record!(self, "check_trail", tx => check_newest(tx, id, kind).await)?;
             }
         }
+        Ok(())
+    }
+
+    /// Closes every read trail whose process is no run that lives, each at its newest record. One that is damaged stays open, and holds
+    /// up no other.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when one is damaged, after the others were closed; the database's.
+    pub async fn close_orphaned_trails(&self) -> Result<(), Error> {
+        let rows: Vec<(Vec<u8>,)> = on_db!(read self, pool => sqlx::query_as(ORPHANED_TRAILS).fetch_all(pool).await)?;
+        let mut damaged = None;
+        for (id,) in rows {
+            match self.close_abandoned(TrailId::from_slice(&id).ok_or(Error::Corrupt("id of a trail"))?).await {
+                // Somebody else closed it.
+                Ok(()) | Err(Error::Conflict(_)) => {}
+                Err(corrupt @ Error::Corrupt(_)) => damaged = Some(corrupt),
+                Err(error) => return Err(error),
+            }
+        }
+        damaged.map_or(Ok(()), Err)
+    }
+
+    /// Closes a read trail that nobody writes any more, at the head that its newest record proves.
+    async fn close_abandoned(&self, id: TrailId) -> Result<(), Error> {
+        let seq = transaction!(self, "close_abandoned_trail", tx => {
+            let head = check_newest(tx, id, TrailKind::Read).await?;
+            Ok((head.seq, vec![reads::close(tx, head, CRASHED).await?]))
+        })?;
+        tracing::warn!(trail.id = %id, trail.seq = seq, "closed a trail of a process that died");
         Ok(())
     }
 
@@ -201,12 +230,35 @@ impl Store {
     }
 }
 
-/// Adds the row of a new, empty trail.
+/// The head of a trail, if its newest record is the one that it names. Both are read under the lock of the trail's row, since others may
+/// be writing.
+async fn check_newest(tx: &mut Tx<'_>, id: TrailId, kind: TrailKind) -> Result<TrailHead, Error> {
+    let head = reads::read_head(tx, id).await?.ok_or(Error::Corrupt("a trail is gone"))?;
+    let newest = match kind {
+        TrailKind::Change => on_tx!(tx, conn =>
+            sqlx::query_as::<_, NewestRow>(NEWEST_CHANGE).fetch_optional(conn).await)?,
+        TrailKind::Read => on_tx!(tx, conn => sqlx::query_as::<_, NewestRow>(NEWEST_READS)
+            .bind(id.as_bytes().as_slice()).fetch_optional(conn).await)?,
+    };
+    // The stamp of a deployment commits with the first record: whoever comes back to none would begin a second history.
+    if kind == TrailKind::Change && newest.is_none() {
+        return Err(Error::Corrupt("change trail of a stamped database is empty"));
+    }
+    if newest_head(id, newest)? == head {
+        Ok(head)
+    } else {
+        Err(Error::Corrupt("newest record of a trail is not its head"))
+    }
+}
+
+/// Adds the row of a new, empty trail; a read trail is this run's.
 pub(in crate::store) async fn insert(tx: &mut Tx<'_>, id: TrailId, kind: TrailKind) -> Result<(), Error> {
     let now = tx.now();
+    let run = (kind == TrailKind::Read).then(|| tx.store.run());
     on_tx!(tx, conn => sqlx::query(INSERT_TRAIL)
         .bind(id.as_bytes().as_slice())
         .bind(kind.as_str())
+        .bind(run.as_ref().map(|run| &run.as_bytes()[..]))
         .bind(GENESIS.0.as_slice())
         .bind(now.as_micros())
         .run(conn).await)?;

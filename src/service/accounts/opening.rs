@@ -298,18 +298,24 @@ impl Services {
                     error!(account.id = %account.id, "what came of an account not written yet: {failed}");
                 }
                 Err(failed) => {
+                    if let (store::Error::Conflict(_), Some(now)) = (&failed, self.stands_at(account, target).await) {
+                        return Ok(now);
+                    }
                     error!(account.id = %account.id, "what came of an account cannot be written: {failed}");
                     return Err(Error::from(failed).with("account_id", account.id));
                 }
             }
             wait = self.pause(wait).await;
             // The commit may have gone through, and its answer been lost.
-            if let Ok(Some(now)) = self.parts.store.account(account.id).await
-                && now.opening == target
-                && now.sends == account.sends
-            {
+            if let Some(now) = self.stands_at(account, target).await {
                 return Ok(now);
             }
         }
+    }
+
+    /// The account, if the step was taken: by us, or by another process that found out the same.
+    async fn stands_at(&self, account: &Account, target: OpeningState) -> Option<Account> {
+        let now = self.parts.store.account(account.id).await.ok().flatten()?;
+        (now.opening == target && now.sends == account.sends).then_some(now)
     }
 }

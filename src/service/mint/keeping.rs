@@ -113,7 +113,8 @@ impl Services {
     async fn is_committed(&self, attempt: &Attempt) -> bool {
         use crate::domain::attempt::AttemptState;
         let attempt = self.parts.store.attempt(attempt.id).await;
-        attempt.is_ok_and(|attempt| attempt.is_some_and(|attempt| attempt.state == AttemptState::Committed))
+        let is_kept = |attempt: Attempt| matches!(attempt.state, AttemptState::Committed | AttemptState::Late);
+        attempt.is_ok_and(|attempt| attempt.is_some_and(is_kept))
     }
 
     /// The new token must name the user it was stored under. Where configuration allows, the same answer's e-mail address

@@ -87,6 +87,7 @@ impl Bench {
     async fn on(ground: Ground) -> Self {
         let store = try_open(&ground, [1; 16]).await.unwrap();
         let app = store.stamp("wepay", Environment::Stage, "4711").await.unwrap().id;
+        store.begin_run("test").await.unwrap();
         Self { store: Arc::new(store), app, ground }
     }
 

@@ -12,7 +12,7 @@ use crate::domain::name::Subject;
 use crate::domain::secret::SealedBytes;
 use crate::domain::token::{IssuedKind, Liveness, Version};
 use crate::domain::trail::{Act, Event, EventKind};
-use crate::store::attempts::Attempt;
+use crate::store::attempts::{Attempt, standing};
 use crate::store::flows::FlowOutcome;
 use crate::store::tokens::liveness::set_liveness;
 use crate::store::tx::{Run as _, Tx, on_tx, transaction};
@@ -26,6 +26,7 @@ pub(in crate::store) const STATEMENTS: &[&str] = &[
     SET_HEAD,
     SET_EMAIL,
     OLDER_THAN,
+    END_CANDIDATE,
     END_CANDIDATES,
     NEWEST_CANDIDATE,
     STORED_SINCE,
@@ -36,13 +37,14 @@ const LAST_VERSION: &str =
     "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM token_versions WHERE connection_id = $1";
 const INSERT: &str = "INSERT INTO token_versions (connection_id, version, issued_kind, cause, attempt_id, fingerprint, stored_at_us, mac, \
      permanent, seen_pending, candidate, expires_at_us, liveness, evidence, evidence_at_us) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, 'live', 'issued', $7)";
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $7)";
 const INSERT_SECRET: &str =
     "INSERT INTO token_secrets (connection_id, version, epoch, salt, ciphertext) VALUES ($1, $2, $3, $4, $5)";
 const SET_HEAD: &str = "UPDATE connections SET head_version = $1, mac = $2 WHERE id = $3";
 const SET_EMAIL: &str = "UPDATE connections SET email_index = $1 WHERE id = $2";
 const OLDER_THAN: &str =
     concat!(version_columns!(), "WHERE connection_id = $1 AND version < $2 AND liveness <> 'dead' ORDER BY version");
+const END_CANDIDATE: &str = "UPDATE token_versions SET candidate = 0 WHERE connection_id = $1 AND version = $2";
 const END_CANDIDATES: &str = "UPDATE token_versions SET candidate = 0 WHERE connection_id = $1 AND candidate = 1";
 const NEWEST_CANDIDATE: &str =
     concat!(version_columns!(), "WHERE connection_id = $1 AND candidate = 1 ORDER BY version DESC LIMIT 1");
@@ -53,7 +55,7 @@ const STORED_SINCE: &str = "SELECT COUNT(*) FROM token_versions WHERE connection
 /// A token that the provider issued, sealed by the caller.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// The attempt that brought it; armed.
+    /// The attempt that brought it; it was armed when that began.
     pub attempt: Attempt,
     /// The provider user it belongs to, as the answer names it.
     pub subject: Subject,
@@ -85,6 +87,18 @@ pub enum EarlierTokens {
     Kept,
 }
 
+/// What is known of a token that is about to be stored.
+#[derive(Clone, Copy)]
+struct Known {
+    /// It waits beside a head that may have outlived it.
+    is_candidate: bool,
+    /// It came when its attempt was given up.
+    is_late: bool,
+}
+
+/// The evidence of versions about which a late answer leaves a doubt.
+const LATE: &str = "late_answer";
+
 /// What became of a new token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredToken {
@@ -104,8 +118,11 @@ impl Store {
     /// Stores a token as the next version of the connection its answer names, makes it the head (or keeps it beside one that may
     /// have outlived it), settles the attempt, and decides about the link: all in one transaction.
     ///
+    /// An attempt that was given up meanwhile (its owner was taken for dead) loses nothing: its token came late. What was issued before or
+    /// after it cannot be told, so that it is a candidate beside any head that is not dead, and suspect in either place (M4).
+    ///
     /// # Errors
-    /// [`Error::Conflict`] when the attempt is not armed (any more).
+    /// [`Error::Conflict`] when the attempt was never armed, or is settled in another way.
     pub async fn commit_token(&self, new: &NewToken, act: &Act) -> Result<StoredToken> {
         let now = self.clock.now();
         let fresh = Connection {
@@ -118,10 +135,13 @@ impl Store {
         let fresh_link = LinkId::generate(&*self.clock, &*self.entropy);
         transaction!(self, "commit_token", tx => {
             let now = tx.now();
+            let attempt = Attempt { state: standing(tx, new.attempt.id).await?, ..new.attempt.clone() };
+            let is_late = attempt.state.may_become(AttemptState::Late);
             let (connection, head_version, created) = self.upsert_connection(tx, &fresh, act).await?;
             let is_new = created.is_some();
             let mut events: Vec<Event> = created.into_iter().collect();
             let earlier = match new.earlier {
+                _ if is_late => EarlierTokens::MayBeRevoked,
                 // While this mint was under way another one of the same user came in: which of them lives is for a probe to say.
                 EarlierTokens::Revoked if stored_since(tx, connection.id, new.attempt.armed_at).await? => {
                     EarlierTokens::MayBeRevoked
@@ -135,11 +155,12 @@ impl Store {
                 }
                 _ => None,
             };
-            let (version, stored) = self.append_version(tx, &connection, new, outlived.is_some(), act, now).await?;
+            let known = Known { is_candidate: outlived.is_some(), is_late };
+            let (version, stored) = self.append_version(tx, &connection, new, known, act, now).await?;
             events.push(stored);
             match &outlived {
                 Some(head) if matches!(head.liveness, Liveness::Live | Liveness::Suspect) => {
-                    let evidence = ("registered_again", now);
+                    let evidence = (if is_late { LATE } else { "registered_again" }, now);
                     events.push(set_liveness(tx, head, Liveness::Suspect, evidence, act, now).await?);
                 }
                 Some(_) => {}
@@ -151,7 +172,11 @@ impl Store {
             if let Some(index) = &new.email_index {
                 set_email_index(tx, connection.id, index).await?;
             }
-            self.move_attempt(tx, &new.attempt, AttemptState::Committed, None, None, act, now).await?;
+            if is_late {
+                events.push(self.move_attempt(tx, &attempt, AttemptState::Late, None, None, act, now).await?);
+            } else {
+                self.move_attempt(tx, &attempt, AttemptState::Committed, None, None, act, now).await?;
+            }
             let (link, email_may_confirm) = match new.attempt.merchant {
                 Some(merchant) => {
                     let (link, may, made) =
@@ -203,9 +228,12 @@ impl Store {
             let Some(candidate) = row.map(|row| self.check_version(row)).transpose()? else {
                 return Ok((false, Vec::new()));
             };
-            end_candidates(tx, connection.id).await?;
             if promote {
+                // The others wait on, beside the new head: the newest to be stored need not be the newest to be issued.
+                end_candidate(tx, connection.id, candidate.number).await?;
                 self.set_head(tx, connection, candidate.number).await?;
+            } else {
+                end_candidates(tx, connection.id).await?;
             }
             let verdict = if promote { "promoted" } else { "passed" };
             let event = act
@@ -222,7 +250,7 @@ impl Store {
         tx: &mut Tx<'_>,
         connection: &Connection,
         new: &NewToken,
-        is_candidate: bool,
+        known: Known,
         act: &Act,
         now: Timestamp,
     ) -> Result<(TokenVersion, Event)> {
@@ -232,6 +260,7 @@ impl Store {
             .await)?;
         let next = number(last.saturating_add(1))?;
         let cause = new.attempt.kind.as_str();
+        let (liveness, evidence) = if known.is_late { (Liveness::Suspect, LATE) } else { (Liveness::Live, "issued") };
         let mac = self.tag_row(
             RowKind::Version,
             &[
@@ -253,8 +282,10 @@ impl Store {
             .bind(now.as_micros())
             .bind(&mac.0[..])
             .bind(i64::from(new.issued_kind == IssuedKind::Permanent))
-            .bind(i64::from(is_candidate))
+            .bind(i64::from(known.is_candidate))
             .bind(new.expires_at.map(Timestamp::as_micros))
+            .bind(liveness.as_str())
+            .bind(evidence)
             .run(conn)
             .await)?;
         on_tx!(tx, conn => sqlx::query(INSERT_SECRET)
@@ -271,8 +302,11 @@ impl Store {
             .attempt(new.attempt.id)
             .detail("issued", new.issued_kind.as_str())
             .detail("cause", cause);
-        if is_candidate {
+        if known.is_candidate {
             event = event.reason("candidate");
+        }
+        if known.is_late {
+            event = event.detail("late", true);
         }
         event.merchant = new.attempt.merchant;
         event.flow = new.attempt.flow;
@@ -382,6 +416,15 @@ async fn stored_since(tx: &mut Tx<'_>, connection: ConnectionId, since: Option<T
         .fetch_one(conn)
         .await)?;
     Ok(stored > 0)
+}
+
+async fn end_candidate(tx: &mut Tx<'_>, connection: ConnectionId, version: TokenVersion) -> Result<()> {
+    on_tx!(tx, conn => sqlx::query(END_CANDIDATE)
+        .bind(&connection.as_bytes()[..])
+        .bind(i64::from(version.0))
+        .run(conn)
+        .await)?;
+    Ok(())
 }
 
 async fn end_candidates(tx: &mut Tx<'_>, connection: ConnectionId) -> Result<()> {

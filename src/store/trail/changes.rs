@@ -19,7 +19,7 @@ pub(in crate::store) const STATEMENTS: &[&str] = &[LOCK_CHANGE, INSERT_CHANGE, H
 
 /// Takes the row lock that orders all changes, and reserves the next number; the head is that of before.
 pub(in crate::store) async fn lock(tx: &mut Tx<'_>) -> Result<TrailHead, Error> {
-    let id = tx.store.trail;
+    let id = tx.store.change_trail();
     let row = on_tx!(tx, conn => sqlx::query_as::<_, HeadRow>(LOCK_CHANGE)
         .bind(id.as_bytes().as_slice()).fetch_optional(conn).await)?
     .ok_or(Error::NotStamped)?;

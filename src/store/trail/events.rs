@@ -130,7 +130,7 @@ impl Store {
 
     /// How far up the change trail goes among the records of one time, up to this place of that trail.
     fn seq_in_change_trail(&self, trail: TrailId, seq: i64) -> i64 {
-        match self.trail.cmp(&trail) {
+        match self.change_trail().cmp(&trail) {
             std::cmp::Ordering::Less => i64::MAX,
             std::cmp::Ordering::Equal => seq,
             std::cmp::Ordering::Greater => 0,
@@ -140,7 +140,7 @@ impl Store {
     fn read_placed(&self, row: &PlacedRow) -> Result<Record, Error> {
         let trail = match &row.trail_id {
             Some(id) => TrailId::from_slice(id).ok_or(Error::Corrupt("id of a trail"))?,
-            None => self.trail,
+            None => self.change_trail(),
         };
         let place = RecordPlace { time: Timestamp::from_micros(row.time_us), trail, seq: seq_from(row.seq)? };
         let record = cbor::decode(&row.record).map_err(|_| Error::Corrupt("record of a trail"))?;

@@ -13,7 +13,7 @@ use crate::store::tx::{Retry, Run as _, Tx, bounded, on_tx, record, transaction}
 /// Reason of a [`EventKind::TrailClosed`] that the trail's own process wrote.
 pub const CLOSED: &str = "closed";
 
-/// Reason of a [`EventKind::TrailClosed`] that a later process wrote for one that died.
+/// Reason of a [`EventKind::TrailClosed`] that another process wrote for one that died, or seemed to.
 pub const CRASHED: &str = "crashed";
 
 const INSERT_READS: &str = "INSERT INTO read_records (trail_id, seq, time_us, record, hash, signature) \
@@ -27,12 +27,18 @@ const HEAD: &str = "UPDATE trails SET seq = seq WHERE id = $1 RETURNING seq, has
 #[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] = &[INSERT_READS, CLOSE, HEAD];
 
-/// The read trail of this process run. Whoever holds it is its only writer.
+/// A read trail of this process. Whoever holds it is its only writer.
 #[derive(Debug)]
 pub struct ReadTrail {
     head: TrailHead,
     /// Where the head would be if a commit with an unknown outcome, or one that was cancelled, took place.
     pending: Option<TrailHead>,
+}
+
+/// Events that were not written, and why not.
+struct Unwritten {
+    error: Error,
+    events: Vec<Event>,
 }
 
 impl ReadTrail {
@@ -64,6 +70,28 @@ impl Store {
         Ok(ReadTrail { head: TrailHead { trail: id, seq: 0, hash: GENESIS }, pending: None })
     }
 
+    /// Appends the events as one record, as [`Store::append_reads`] does, and where the trail was closed opens another: this process was
+    /// taken for dead, and is not. The one that was closed keeps what it had.
+    ///
+    /// # Errors
+    /// As of [`Store::append_reads`].
+    pub async fn append_reads_anew(
+        &self,
+        trail: &mut ReadTrail,
+        events: Vec<Event>,
+        actor: &str,
+    ) -> Result<TrailHead, Error> {
+        match self.append(trail, events).await {
+            Err(Unwritten { error: Error::Conflict(_), events }) => {
+                let closed = trail.id();
+                *trail = self.open_read_trail(actor).await?;
+                tracing::warn!(trail.id = %trail.id(), trail.closed = %closed, "another process closed our read trail, opened another");
+                self.append_reads(trail, events).await
+            }
+            outcome => outcome.map_err(|unwritten| unwritten.error),
+        }
+    }
+
     /// Appends the events as one record, in one transaction. When this returns `Ok` they are durable; no events, no record.
     ///
     /// After [`Error::CommitUnknown`] the record may stand: the next call reads the head back first. Appending the same events
@@ -73,7 +101,13 @@ impl Store {
     /// [`Error::Conflict`] if the trail was closed; [`Error::Limit`] for more events or bytes than a record takes;
     /// [`Error::Corrupt`] if the head read back is neither of the two it can be; the database's.
     pub async fn append_reads(&self, trail: &mut ReadTrail, events: Vec<Event>) -> Result<TrailHead, Error> {
-        self.find_outcome(trail).await?;
+        self.append(trail, events).await.map_err(|unwritten| unwritten.error)
+    }
+
+    async fn append(&self, trail: &mut ReadTrail, events: Vec<Event>) -> Result<TrailHead, Unwritten> {
+        if let Err(error) = self.find_outcome(trail).await {
+            return Err(Unwritten { error, events });
+        }
         if events.is_empty() {
             return Ok(trail.head);
         }
@@ -84,35 +118,41 @@ impl Store {
             previous: trail.head.hash,
             events,
         };
-        let sealed = self.seal(&record)?;
+        let sealed = match self.seal(&record) {
+            Ok(sealed) => sealed,
+            Err(error) => return Err(Unwritten { error, events: record.events }),
+        };
         let next = TrailHead { trail: record.trail, seq: record.seq, hash: sealed.hash };
         // From here until the answer the head is one of two; being cancelled leaves it so.
         let head = trail.head;
         trail.pending = Some(next);
         let outcome = record!(self, "append_reads", tx => append_read(tx, head, &record, &sealed).await);
-        match outcome {
-            Ok(()) => *trail = ReadTrail { head: next, pending: None },
-            Err(unknown @ Error::CommitUnknown { .. }) => {
-                self.find_outcome(trail).await?;
-                if trail.head != next {
-                    return Err(unknown);
-                }
+        let error = match outcome {
+            Ok(()) => {
+                *trail = ReadTrail { head: next, pending: None };
+                return Ok(next);
             }
+            Err(unknown @ Error::CommitUnknown { .. }) => match self.find_outcome(trail).await {
+                Ok(()) if trail.head == next => return Ok(next),
+                Ok(()) => unknown,
+                Err(error) => error,
+            },
             Err(error) => {
                 trail.pending = None;
-                return Err(error);
+                error
             }
-        }
-        Ok(next)
+        };
+        Err(Unwritten { error, events: record.events })
     }
 
-    /// Closes a read trail; the change trail records its size and head. If this fails, the next start closes it.
+    /// Closes a read trail; the change trail records its size and head. If this fails, another process does it, or the next start.
     ///
     /// # Errors
     /// [`Error::Conflict`] if it is closed already; the database's.
     pub async fn close_read_trail(&self, mut trail: ReadTrail) -> Result<(), Error> {
         self.find_outcome(&mut trail).await?;
-        self.close_trail(trail.head, CLOSED).await
+        let head = trail.head;
+        transaction!(self, "close_read_trail", tx => Ok(((), vec![close(tx, head, CLOSED).await?])))
     }
 
     /// Finds out whether a commit of unknown outcome took place.
@@ -142,27 +182,25 @@ impl Store {
         tx.rollback().await;
         head
     }
+}
 
-    /// Closes the trail at this head and has the change trail record it.
-    pub(in crate::store) async fn close_trail(&self, head: TrailHead, reason: &str) -> Result<(), Error> {
-        transaction!(self, "close_read_trail", tx => {
-            let now = tx.now();
-            let closed = on_tx!(tx, conn => sqlx::query(CLOSE)
-                .bind(now.as_micros())
-                .bind(head.trail.as_bytes().as_slice())
-                .bind(seq_to(head.seq)?)
-                .run(conn).await?);
-            if closed != 1 {
-                return Err(Error::Conflict("the read trail is closed or has another head"));
-            }
-            let mut event = Event::new(EventKind::TrailClosed, now, super::SYSTEM)
-                .reason(reason)
-                .detail("size", head.seq)
-                .detail("head", hex(&head.hash));
-            event.trail = Some(head.trail);
-            Ok(((), vec![event]))
-        })
+/// Closes the trail at this head, for the change trail to record.
+pub(super) async fn close(tx: &mut Tx<'_>, head: TrailHead, reason: &str) -> Result<Event, Error> {
+    let now = tx.now();
+    let closed = on_tx!(tx, conn => sqlx::query(CLOSE)
+        .bind(now.as_micros())
+        .bind(head.trail.as_bytes().as_slice())
+        .bind(seq_to(head.seq)?)
+        .run(conn).await?);
+    if closed != 1 {
+        return Err(Error::Conflict("the read trail is closed or has another head"));
     }
+    let mut event = Event::new(EventKind::TrailClosed, now, super::SYSTEM)
+        .reason(reason)
+        .detail("size", head.seq)
+        .detail("head", hex(&head.hash));
+    event.trail = Some(head.trail);
+    Ok(event)
 }
 
 async fn append_read(tx: &mut Tx<'_>, head: TrailHead, record: &Record, sealed: &SealedRecord) -> Result<(), Error> {
@@ -188,7 +226,7 @@ async fn append_read(tx: &mut Tx<'_>, head: TrailHead, record: &Record, sealed: 
     Ok(())
 }
 
-async fn read_head(tx: &mut Tx<'_>, id: TrailId) -> Result<Option<TrailHead>, Error> {
+pub(super) async fn read_head(tx: &mut Tx<'_>, id: TrailId) -> Result<Option<TrailHead>, Error> {
     let row = on_tx!(tx, conn => sqlx::query_as::<_, HeadRow>(HEAD)
         .bind(id.as_bytes().as_slice()).fetch_optional(conn).await)?;
     row.map(|row| Ok(TrailHead { trail: id, seq: seq_from(row.seq)?, hash: Hash(fixed(&row.hash)?) })).transpose()

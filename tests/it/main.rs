@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod authz;
+mod budget;
 mod chaos;
 mod clients;
 mod demo;

@@ -131,7 +131,7 @@ mod tests {
         let later = slots.bid(PACE(), &own, &[], at(1));
         assert_eq!(
             (later.granted, later.next_in, later.interval),
-            (None, later.interval - Duration::from_millis(1), PACE().interval())
+            (None, Duration::from_micros(342_333), PACE().interval())
         );
         assert_eq!(slots.bid(PACE(), &own, &[], at(244)).granted, Some(Duration::from_micros(99_333)));
         // Nobody asked for a minute: one slot, and then again an interval.

@@ -116,8 +116,9 @@ pub struct Store {
     _owned: Option<sqlite::Owned>,
 }
 
-/// Longest time of one read. Only a connection on which nobody answers takes that long: statements have a shorter limit at the server.
-pub(in crate::store) const READ_MAX: Duration = Duration::from_secs(3);
+/// Longest time of one read, as at the server. Where nobody answers, a caller is to be told so within its own deadline (5 s), and before
+/// that the failure may wait as long again for its record.
+pub(in crate::store) const READ_MAX: Duration = Duration::from_secs(2);
 
 /// The pools of the engine in use.
 enum Pools {

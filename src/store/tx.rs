@@ -241,7 +241,8 @@ impl<'a> Retry<'a> {
         true
     }
 
-    async fn once_more(&mut self, why: &str) -> bool {
+    /// Whether to try again because of this, after a while.
+    pub(in crate::store) async fn once_more(&mut self, why: &str) -> bool {
         self.tries = self.tries.saturating_add(1);
         if self.tries >= TRIES_MAX {
             return false;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::Value;
 use strongroom::demo::GrpcJson;
 
@@ -79,7 +80,8 @@ async fn a_rolling_restart_fails_not_one_call() {
         return;
     }
     let Some(python) = prepared("STRONGROOM_TEST_PYTHON") else { return };
-    let mut replicas = Replicas::start(REPLICAS, Setting::default()).await.unwrap();
+    let setting = Setting { throttle: "sliding", tables: "[budget]\nshare = 30\n".to_owned(), ..Setting::default() };
+    let mut replicas = Replicas::start(REPLICAS, setting).await.unwrap();
     let client = Client::start(&replicas, python).await;
     let wanted = reads_wanted();
     let mut restarts = [0; REPLICAS];
@@ -103,7 +105,11 @@ async fn a_rolling_restart_fails_not_one_call() {
     );
     assert_eq!(done["failed"], serde_json::json!([]), "{done:#}");
     assert!(done["reads"].as_u64().unwrap() >= wanted, "{done}");
-    assert!(done["registrations"].as_u64().unwrap() > 0, "{done}");
+    let registrations = done["registrations"].as_u64().unwrap();
+    assert!(registrations > 0, "{done}");
+    let calls = replicas.installation().control(Method::GET, "/calls?path=/v2/user/register", None).await;
+    let calls = calls["calls"].as_array().unwrap();
+    assert_eq!(u64::try_from(calls.len()).unwrap(), registrations, "none was sent twice: {calls:?}");
     for (replica, times) in replicas.all().iter().zip(restarts) {
         replica.logged("serving", times + 1).await;
         replica.logged("ending", times).await;

@@ -42,20 +42,23 @@ async fn serve_starts_from_a_file_serves_reloads_and_ends_when_told() {
     // Files are looked at without being told, too; what is broken is told of once, and what takes a start is named.
     std::fs::write(&grants, &before).unwrap();
     let config = server.config();
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, format!("{text}[log]\nfilter = \"debug\"\n[drain]\nannounce = \"1ms\"\n")).unwrap();
+    let text = std::fs::read_to_string(config).unwrap();
+    let changed = "[log]\nfilter = \"debug\"\n[drain]\nannounce = \"1ms\"\n[budget]\nshare = 7\n";
+    std::fs::write(config, format!("{text}{changed}")).unwrap();
     server.logged("takes effect at the next start: drain.announce", 1).await;
     server.logged("filter of the log reloaded", 1).await;
+    server.logged("budget of calls to the provider adjusted", 1).await;
     assert!(server.call("onboarding", &["merchant", "list"]).status.success());
-    std::fs::write(&config, format!("{text}[log]\nfilter = \" \"\n")).unwrap();
+    std::fs::write(config, format!("{text}[log]\nfilter = \" \"\n")).unwrap();
     server.signal(Signal::HUP);
     server.logged("configuration not reloaded", 1).await;
-    std::fs::write(&config, text).unwrap();
+    std::fs::write(config, text).unwrap();
 
     let verified = server.call("auditor", &["audit", "verify", "--json"]);
     assert!(verified.status.success(), "{verified:?}");
     server.terminate().await;
 }
+
 #[test]
 fn serve_names_every_fault_of_its_configuration_at_once() {
     let dir = tempfile::tempdir().unwrap();

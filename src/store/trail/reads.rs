@@ -94,7 +94,7 @@ impl Store {
 
     /// Appends the events as one record, in one transaction. When this returns `Ok` they are durable; no events, no record.
     ///
-    /// After [`Error::CommitUnknown`] the record may stand: the next call reads the head back first. Appending the same events
+    /// After an error the record may stand, as after being cancelled: the next call reads the head back first. Appending the same events
     /// again may then record them twice, which is true of what they say: a token *could have been* released.
     ///
     /// # Errors
@@ -123,23 +123,28 @@ impl Store {
             Err(error) => return Err(Unwritten { error, events: record.events }),
         };
         let next = TrailHead { trail: record.trail, seq: record.seq, hash: sealed.hash };
-        // From here until the answer the head is one of two; being cancelled leaves it so.
         let head = trail.head;
-        trail.pending = Some(next);
-        let outcome = record!(self, "append_reads", tx => append_read(tx, head, &record, &sealed).await);
-        let error = match outcome {
-            Ok(()) => {
-                *trail = ReadTrail { head: next, pending: None };
-                return Ok(next);
-            }
-            Err(unknown @ Error::CommitUnknown { .. }) => match self.find_outcome(trail).await {
-                Ok(()) if trail.head == next => return Ok(next),
-                Ok(()) => unknown,
-                Err(error) => error,
-            },
-            Err(error) => {
-                trail.pending = None;
-                error
+        let mut retry = Retry::new(self, "append_reads");
+        let error = loop {
+            // From here until the answer the head is one of two; being cancelled leaves it so.
+            trail.pending = Some(next);
+            let outcome = record!(self, "append_reads", tx => append_read(tx, head, &record, &sealed).await);
+            match outcome {
+                Ok(()) => {
+                    *trail = ReadTrail { head: next, pending: None };
+                    return Ok(next);
+                }
+                Err(Error::CommitUnknown { .. }) => match self.find_outcome(trail).await {
+                    Ok(()) if trail.head == next => return Ok(next),
+                    // It is not there, and never will be.
+                    Ok(()) if retry.once_more("commit did not take place").await => {}
+                    Ok(()) => break Error::Busy,
+                    Err(error) => break error,
+                },
+                Err(error) => {
+                    trail.pending = None;
+                    break error;
+                }
             }
         };
         Err(Unwritten { error, events: record.events })

@@ -11,6 +11,7 @@ use strongroom::demo::SiteOptions;
 use tempfile::TempDir;
 
 use super::postgres::Schema;
+use super::proxy::Proxy;
 
 /// Names the engine of the scenarios: `postgres`, or nothing for SQLite.
 const ENGINE: &str = "STRONGROOM_TEST_ENGINE";
@@ -52,6 +53,7 @@ impl Engine {
 pub(crate) struct Home {
     dir: TempDir,
     schema: Option<Schema>,
+    proxy: Option<Proxy>,
 }
 
 impl Home {
@@ -66,7 +68,19 @@ impl Home {
             Engine::Sqlite => None,
             Engine::Postgres => Some(Schema::migrated().await.unwrap()),
         };
-        Self { dir: tempfile::tempdir().unwrap(), schema }
+        Self { dir: tempfile::tempdir().unwrap(), schema, proxy: None }
+    }
+
+    /// One on PostgreSQL, behind a proxy.
+    pub(crate) async fn behind_proxy() -> Self {
+        let home = Self::on(Engine::Postgres).await;
+        let proxy = Proxy::postgres(home.schema.as_ref().unwrap().server().address()).await;
+        Self { proxy: Some(proxy), ..home }
+    }
+
+    /// What stands between the product and its database.
+    pub(crate) fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().unwrap()
     }
 
     /// The directory.
@@ -82,14 +96,18 @@ impl Home {
     /// How to set up a site here.
     pub(crate) fn site(&self) -> SiteOptions {
         SiteOptions {
-            database: self.schema.as_ref().map(Schema::config),
+            database: self.schema.as_ref().map(|_| self.database()),
             ..SiteOptions::new(self.dir.path().join("site"))
         }
     }
 
     /// The database of that site.
     pub(crate) fn database(&self) -> Database {
-        self.schema.as_ref().map_or_else(|| Database::Sqlite(self.file()), Schema::config)
+        match (&self.schema, &self.proxy) {
+            (None, _) => Database::Sqlite(self.file()),
+            (Some(schema), None) => schema.config(),
+            (Some(schema), Some(proxy)) => schema.config_at(proxy.address()),
+        }
     }
 
     /// The file of that database, on SQLite.
@@ -175,9 +193,11 @@ impl Intruder {
     /// Runs several statements at once.
     pub(crate) async fn run(&mut self, statements: Statement) {
         match self {
-            Self::Sqlite(connection) => drop(connection.execute(statements.sqlite).await.unwrap()),
+            Self::Sqlite(connection) => {
+                connection.execute(statements.sqlite).await.unwrap();
+            }
             Self::Postgres(connection) => {
-                drop(connection.execute(sqlx::raw_sql(statements.postgres)).await.unwrap());
+                sqlx::raw_sql(statements.postgres).execute(connection).await.unwrap();
             }
         }
     }
@@ -194,7 +214,9 @@ impl Intruder {
     /// Keeps the product from writing until [`Intruder::unlock`].
     pub(crate) async fn lock(&mut self) {
         match self {
-            Self::Sqlite(connection) => drop(connection.execute("BEGIN IMMEDIATE").await.unwrap()),
+            Self::Sqlite(connection) => {
+                connection.execute("BEGIN IMMEDIATE").await.unwrap();
+            }
             Self::Postgres(connection) => {
                 connection.execute("BEGIN").await.unwrap();
                 connection.execute(LOCK).await.unwrap();

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -25,6 +25,8 @@ use self::frontend::Frontend;
 
 /// How much is read at once. A delay is for each such piece.
 const PIECE_BYTES: usize = 16 * 1024;
+/// Connections that wait to be accepted, as usual.
+const BACKLOG: u32 = 1024;
 
 /// What happens to what goes through in one direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,16 +90,21 @@ struct Shared {
 impl Proxy {
     /// One that knows nothing of what it passes.
     pub(crate) async fn start(server: SocketAddr) -> Self {
-        Self::with(server, false).await
+        Self::start_on(Ipv4Addr::LOCALHOST, server).await
+    }
+
+    /// As [`Proxy::start`], on another address of this machine.
+    pub(crate) async fn start_on(address: Ipv4Addr, server: SocketAddr) -> Self {
+        Self::with(address, server, false).await
     }
 
     /// One that reads along what a client says to PostgreSQL, in clear.
     pub(crate) async fn postgres(server: SocketAddr) -> Self {
-        Self::with(server, true).await
+        Self::with(Ipv4Addr::LOCALHOST, server, true).await
     }
 
-    async fn with(server: SocketAddr, is_postgres: bool) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    async fn with(address: Ipv4Addr, server: SocketAddr, is_postgres: bool) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             server,
@@ -191,7 +198,7 @@ pub(crate) fn at_each_commit(nth: usize, verdict: Verdict) -> impl FnMut(&str) -
 }
 
 async fn accept(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
-    let mut listener = Some(listener);
+    let (mut listener, mut closed) = (Some(listener), None);
     let mut refuses = shared.refuses.subscribe();
     loop {
         let accepted = async {
@@ -216,11 +223,24 @@ async fn accept(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>)
                 if changed.is_err() {
                     return;
                 }
-                listener = if *refuses.borrow() { None } else { Some(TcpListener::bind(address).await.unwrap()) };
+                if *refuses.borrow() {
+                    // Bound and not listening: nobody is let in, and nobody else is given the port.
+                    drop(listener.take());
+                    closed = Some(bound(address));
+                } else if let Some(closed) = closed.take() {
+                    listener = Some(closed.listen(BACKLOG).unwrap());
+                }
                 shared.is_listening.send_replace(listener.is_some());
             }
         }
     }
+}
+
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
 
 /// A connection that is open, until dropped.

@@ -42,6 +42,7 @@
 //! |---|---|
 //! | `onboarding`, `callback` | a merchant's journey: invitation → button → provider → callback → status page |
 //! | `registration`, `confirmation` | the other way in, and how its temporary token becomes permanent |
+//! | `budget` | leave to call the provider: one permit for each call, at the pace of all processes together, in lanes |
 //! | `presence` | this process among those that share its database: alive, leading, or back from being taken for dead |
 //! | `guard`, `mint`, `probe`, `recovery` | the protocol below: gate, arm, send once, settle; evidence; what a crash or a lost answer left |
 //! | `links`, `sharing`, `newcomers`, `merchants` | whose link it is, further merchants of a connection, first use, what to do next |
@@ -96,7 +97,7 @@
 //!
 //! 1. Calls go one way (the table above). 2. No provider call inside a database transaction: the transaction type never leaves
 //!    [`store`]. 3. Every state change commits together with its event: the only commit takes events. 4. A provider call that can
-//!    revoke a token is preceded by a durable claimed attempt. 5. A token leaves only against a `Grant<ReadToken>` and after its read
+//!    revoke a token is preceded by a durable claimed attempt, and each call by a permit of the budget ([`domain::budget`]). 5. A token leaves only against a `Grant<ReadToken>` and after its read
 //!    event is durable. 6. Plaintext tokens exist only as [`domain::secret::AccessToken`] or in the encoded reply. 7. A ciphertext opens
 //!    only for its own attempt and subject; merchants, links, connections with their heads, versions, accounts, invitations and
 //!    flows are MACed.

@@ -239,7 +239,7 @@ pub async fn start(config: &Config, around: &Surroundings, listeners: Listeners)
     let (clock, leads) = (Arc::clone(&around.clock), presence.leads());
     servers.spawn(prune(Arc::clone(&store), clock, config.retention, leads, stop.clone()));
     servers.spawn(record_rejections(services.clone(), rejected, stop.clone()));
-    let reload = Arc::new(Reload::new(before, policy, tls, Arc::clone(&store)));
+    let reload = Arc::new(Reload::new(before, policy, tls, Arc::clone(&store), services.clone()));
     servers.spawn(watch_files(Arc::clone(&reload), Arc::clone(&around.clock), stop.clone()));
     health.begin();
     info!(app.id = %app.id, "serving");

@@ -13,7 +13,7 @@
 //!   grpc ──┐           ├─► policy   (grants: caller × action × merchant → Grant)
 //!   http ──┴─► service ┼─► provider ──► the provider's HTTP API
 //!                      ├─► vault    (keys, AES-256-GCM, signing; no database)
-//!                      └─► store    ──► SQLite, with the trails
+//!                      └─► store    ──► SQLite | PostgreSQL, with the trails
 //!                    all ─► domain  (values and decisions; no I/O, no clock, no randomness)
 //! ```
 //!
@@ -31,7 +31,7 @@
 //! | [`grpc`] | domain, service, v1 | accept loop, caller identity, handlers, the one table of statuses |
 //! | [`http`] | domain, service | the merchant's pages, the provider's redirect and notices, health probes |
 //! | [`config`], [`telemetry`] | domain, – | typed configuration; the log |
-//! | [`app`] | all of the above | builds, starts, drains; [`app::doctor`] says what is wrong with an installation |
+//! | [`app`] | all of the above | builds, starts, reloads, drains; [`app::doctor`] says what is wrong with an installation |
 //! | [`cli`] | domain, v1 | the API from a shell: an outside user |
 //! | `sandbox` | [`domain::ambient`] | a faithful local WePay v2: its numbers are its own, so that no mistake agrees with itself |
 //! | `demo` | app, config, telemetry, cli, v1, sandbox, domain | `demo` and `dev`: everything in one process, and an outside user's story |
@@ -42,12 +42,15 @@
 //! |---|---|
 //! | `onboarding`, `callback` | a merchant's journey: invitation → button → provider → callback → status page |
 //! | `registration`, `confirmation` | the other way in, and how its temporary token becomes permanent |
+//! | `budget` | leave to call the provider: one permit for each call, at the pace of all processes together, in lanes |
+//! | `presence` | this process among those that share its database: alive, leading, or back from being taken for dead |
 //! | `guard`, `mint`, `probe`, `recovery` | the protocol below: gate, arm, send once, settle; evidence; what a crash or a lost answer left |
 //! | `links`, `sharing`, `newcomers`, `merchants` | whose link it is, further merchants of a connection, first use, what to do next |
 //! | `accounts` | payment accounts by the stored token, each opened once; nothing there can mint (`tests/rules.rs`) |
 //! | `tokens` | handing out tokens, and what callers report about them |
 //! | `audit`, `doorman` | the read trail's writer, and what keeps knocking from filling it |
 //! | `events`, `export`, `attempts`, `calls`, `access` | looking through events, trails, attempts, provider calls, grants |
+//! | `health` | whether this process should get traffic, and why not |
 //! | `owner` | imports the app owner's token, the control of probes |
 //! | `notices` | addresses for the provider's notices; *these are kept, nothing acts on them yet* |
 //!
@@ -75,8 +78,9 @@
 //!   displace it, nor does one that was minted while another of the same user came in: it waits as a *candidate*, the head is suspect, and
 //!   a probe decides. The head lives: the candidate is passed over; it is dead: the candidate is promoted. No mint is let through while
 //!   one waits: it could be the one that lives. No head is called live while an attempt that could hit it is armed or in doubt; one that
-//!   is given up by leave is suspect from the arming on. *Not built yet: keeping a late answer (none can arrive in one process that waits
-//!   longer than the provider works), and looking at all other heads after a doubt.*
+//!   is given up by leave is suspect from the arming on. An answer that comes after its attempt was given up (its process was paused, and
+//!   others took it for dead) is kept: as a candidate beside a head that is not dead, else as a head that is suspect until it is probed.
+//!   *Not built yet: looking at all other heads after a doubt.*
 //! * **M5** A callback is checked against the browser that pressed the button and its single-use state before the code is
 //!   exchanged; the code itself is never stored.
 //! * **M6** Only evidence changes liveness. `dead`: 1011, 7003, declared twice, some seconds apart, with a control call answered
@@ -93,7 +97,7 @@
 //!
 //! 1. Calls go one way (the table above). 2. No provider call inside a database transaction: the transaction type never leaves
 //!    [`store`]. 3. Every state change commits together with its event: the only commit takes events. 4. A provider call that can
-//!    revoke a token is preceded by a durable claimed attempt. 5. A token leaves only against a `Grant<ReadToken>` and after its read
+//!    revoke a token is preceded by a durable claimed attempt, and each call by a permit of the budget ([`domain::budget`]). 5. A token leaves only against a `Grant<ReadToken>` and after its read
 //!    event is durable. 6. Plaintext tokens exist only as [`domain::secret::AccessToken`] or in the encoded reply. 7. A ciphertext opens
 //!    only for its own attempt and subject; merchants, links, connections with their heads, versions, accounts, invitations and
 //!    flows are MACed.
@@ -148,6 +152,13 @@
 //! gathered as one signed record. Only then does the reply leave. A denial takes the same way. If the record cannot be written,
 //! nothing is released.
 //!
+//! # Walkthrough: a process is told to end
+//!
+//! SIGTERM: `/readyz` and gRPC health say so ([`service::Health`]) for as long as is configured, while calls are still answered. Then
+//! [`app::Running::stop`] stops accepting: connections are asked to go, watches of health end, calls under way are answered within
+//! the drain's time, mints are waited for without a limit, the read trail is closed. A client with `proto/service_config.json` repeats on
+//! another process what this one did not begin.
+//!
 //! # Walkthrough: a crash in mid-exchange
 //!
 //! The process dies after the attempt was armed: nobody knows whether the provider minted. At the next start
@@ -157,6 +168,13 @@
 //! nothing. When the time has come the heads are probed: one lives, so it was `not_applied`; all are dead or there is none, so it is
 //! `lost`. Either way the merchant can go on. What had only been `received` was never sent and is settled at once.
 //! Accounts that were on their way are in doubt as well, and looked for.
+//!
+//! Where several processes share a database nothing proves that another one is dead. Each shows itself every third of a lease; one of
+//! them leads ([`service::Presence`]), judges for all, and takes those for dead that were not seen for a lease by the database's clock:
+//! their row in `runs` goes, and what they left is settled as above ([`service::Services::settle_orphans`]), accounts when their time
+//! is over. One that lives all the same arms nothing more under that row, keeps the answer to what it had sent (M4), and goes on as
+//! another run, with another read trail. After an outage of the database, when everybody looks dead, nobody is taken for dead before
+//! all had a lease's time to show themselves.
 
 pub mod app;
 pub mod cli;

@@ -210,6 +210,7 @@ impl Client {
 impl OneCall {
     /// Makes the call, logs it, and tells the budget if it was one too many. `read` makes of an answer what was hoped for, or nothing.
     async fn perform<T>(&self, call: Call<'_>, read: impl FnOnce(&Answer) -> Option<T> + Send) -> Result<T, CallError> {
+        self.permit.due().await;
         let entry = self.client.log.as_ref().map(|log| log.begin(call.path, self.about, call.parameters.shown()));
         let result = self.send(&call, read).await;
         if let Some(entry) = entry {

@@ -18,6 +18,7 @@ use crate::config::{Config, FILE_BYTES_MAX, Source};
 use crate::domain::ambient::Clock;
 use crate::grpc::listener::Tls;
 use crate::policy::SharedPolicy;
+use crate::service::Services;
 use crate::store::Store;
 use crate::telemetry::Filter;
 
@@ -27,7 +28,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// As much of a file as tells whether it changed; each of them has a smaller limit of its own.
 const CONTENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Keys of the configuration that take effect at once.
-const AT_ONCE: [&str; 1] = ["log.filter"];
+const AT_ONCE: [&str; 2] = ["budget.share", "log.filter"];
 
 /// The content of one or more files, or that one cannot be read.
 type Content = [u8; 32];
@@ -36,6 +37,7 @@ type Content = [u8; 32];
 pub(super) struct Reload {
     policy: Arc<SharedPolicy>,
     store: Arc<Store>,
+    services: Services,
     /// One look at a time, so that an older reading never replaces a newer one.
     watched: Mutex<Watched>,
 }
@@ -59,7 +61,8 @@ pub struct ConfigFile {
     started_with: String,
     source: Box<dyn Source + Send + Sync>,
     filter: Filter,
-    in_force: String,
+    filter_in_force: String,
+    share_in_force: u32,
     seen: Content,
 }
 
@@ -73,12 +76,19 @@ impl ConfigFile {
         filter: Filter,
     ) -> Self {
         let seen = Sha256::digest(text.as_bytes()).into();
-        let in_force = config.log.filter.clone();
-        Self { path: path.to_owned(), started_with: text, source: Box::new(source), filter, in_force, seen }
+        Self {
+            path: path.to_owned(),
+            started_with: text,
+            source: Box::new(source),
+            filter,
+            filter_in_force: config.log.filter.clone(),
+            share_in_force: config.budget.share(),
+            seen,
+        }
     }
 
     /// Applies what may be applied and names the rest.
-    fn look(&mut self) {
+    fn look(&mut self, services: &Services) {
         let text = match read(&self.path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             // Gone for a moment, while somebody replaces it; if it stays so, the next start will say it.
@@ -92,19 +102,27 @@ impl ConfigFile {
             Ok(config) => config,
             Err(faults) => return error!("configuration not reloaded, the last good one stays: {faults}"),
         };
-        if config.log.filter != self.in_force {
-            match self.filter.set(&config.log.filter) {
-                Ok(()) => {
-                    info!("filter of the log reloaded");
-                    self.in_force = config.log.filter;
-                }
-                Err(fault) => error!("filter of the log not reloaded, the last good one stays: {fault}"),
-            }
-        }
+        self.apply(&config, services);
         let changed = Config::changed_keys(&*self.source, &self.started_with, &text);
         let later: Vec<_> = changed.into_iter().filter(|key| !AT_ONCE.contains(key)).collect();
         if !later.is_empty() {
             warn!("configuration changed; takes effect at the next start: {}", later.join(", "));
+        }
+    }
+
+    fn apply(&mut self, config: &Config, services: &Services) {
+        let share = config.budget.share();
+        if std::mem::replace(&mut self.share_in_force, share) != share {
+            services.adjust_budget(share);
+        }
+        if config.log.filter != self.filter_in_force {
+            match self.filter.set(&config.log.filter) {
+                Ok(()) => {
+                    info!("filter of the log reloaded");
+                    self.filter_in_force.clone_from(&config.log.filter);
+                }
+                Err(fault) => error!("filter of the log not reloaded, the last good one stays: {fault}"),
+            }
         }
     }
 }
@@ -144,10 +162,21 @@ impl Before {
 }
 
 impl Reload {
-    pub(super) fn new(before: Before, policy: Arc<SharedPolicy>, tls: [Arc<Tls>; 2], store: Arc<Store>) -> Self {
+    pub(super) fn new(
+        before: Before,
+        policy: Arc<SharedPolicy>,
+        tls: [Arc<Tls>; 2],
+        store: Arc<Store>,
+        services: Services,
+    ) -> Self {
         let [grpc, public] = tls;
         let certificates = vec![(grpc, before.grpc), (public, before.public)];
-        Self { policy, store, watched: Mutex::new(Watched { grants: before.grants, certificates, config: None }) }
+        Self {
+            policy,
+            store,
+            services,
+            watched: Mutex::new(Watched { grants: before.grants, certificates, config: None }),
+        }
     }
 
     /// Watches this file as well.
@@ -183,7 +212,7 @@ impl Reload {
             }
         }
         if let Some(config) = &mut watched.config {
-            config.look();
+            config.look(&self.services);
         }
     }
 

@@ -72,7 +72,7 @@ pub enum State {
     Lost,
     /// It did not take effect.
     NotApplied,
-    /// Its answer came late and is kept as a candidate.
+    /// It was given up, and its answer came late and is kept.
     Late,
 }
 

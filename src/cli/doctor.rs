@@ -21,11 +21,16 @@ Each check is one line: ok, warn or fail, what is so, and after the arrow how to
   certificate of …         fits its key, is valid now; public: is for the host of base_url
   authorities of callers   are valid now
   database                 integrity, schema, whose it is; or that a running process has it
+                           (PostgreSQL: version, encryption, schema, whose it is)
+  durability               PostgreSQL: an acknowledged commit lasts
+  database role            PostgreSQL: the service's role cannot rewrite the trails
+  database clock           PostgreSQL: agrees with this host's within a second
+  processes                PostgreSQL: how many, who leads, whether there are connections for them
   provider                 knows the app by its id and secret, and has it as active
   clock                    agrees with the provider's within two seconds
 
 It changes nothing, prints no secret, and may be run beside a running service, as the same user.
-While it looks into a database that no process has, none can start on it.
+While it looks into a SQLite file that no process has, none can start on it.
 
 Exit codes:
   0  nothing failed, though there may be warnings

@@ -54,8 +54,9 @@ Examples:
   strongroom doctor --config strongroom.toml        what is still wrong, and how to mend it
   strongroom serve --config strongroom.toml
 
-Refuses to start on any unsafe or missing setting and names all of them at once. SIGHUP reads
-grants and certificates again; SIGTERM lets calls finish and waits for every mint under way.
+Refuses to start on any unsafe or missing setting and names all of them at once. Grants,
+certificates, budget.share and log.filter are looked at every ten seconds, and on SIGHUP at once;
+SIGTERM lets calls finish and waits for every mint under way.
 
 Exit codes:
   0  it was told to end
@@ -74,5 +75,9 @@ pub const MIGRATE: &str = "\
 Example:
   strongroom migrate --config /etc/strongroom/strongroom.toml
 
-Prints the schema's version before and after. Only while no process has the database; a start of
-`serve` does the same.";
+Prints the schema's version before and after. SQLite: only while no process has the database; a
+start of `serve` does the same. PostgreSQL: beside running processes, and only here; as the role
+that owns the tables, which the environment can name:
+
+  export STRONGROOM_DATABASE_URL=postgres://strongroom_migrator@db.example:5432/strongroom
+  export STRONGROOM_DATABASE_PASSWORD_FILE=/run/secrets/migrator";

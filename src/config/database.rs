@@ -124,7 +124,7 @@ fn server(text: &str) -> Checked<Named> {
             "write it into a file, name that as database.password_file, and change it",
         );
     }
-    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| is_plain(byte));
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(is_plain);
     let database = url.path().strip_prefix('/').unwrap_or_default();
     let is_bare = url.query().is_none() && url.fragment().is_none() && url.port() != Some(0);
     match loopback(&url) {

@@ -85,6 +85,7 @@ fn the_example_is_a_valid_configuration_and_names_every_key() {
     let full = Config::load(&NO_SOURCE, Some(&text)).unwrap();
     assert_eq!(full.timing, Timing::default());
     assert_eq!(full.retention, Retention::default());
+    assert_eq!(full.budget, Pace::default());
     let account_id = Some("3800000002".to_owned());
     let token_file = place.path("app_owner_token");
     assert_eq!((config.app_owner, full.app_owner), (None, Some(AppOwnerConfig { token_file, account_id })));
@@ -162,6 +163,7 @@ fn a_sandbox_scales_time_in_stage_and_on_loopback_only() {
     assert_eq!(config.time_scale, 10);
     assert_eq!(config.timing, Timing::default().scaled(10));
     assert_eq!(config.retention.provider_calls, Retention::default().provider_calls / 10);
+    assert_eq!(config.budget, Pace::new(SHARE, WINDOW / 10));
     let production = place.with("environment = \"stage\"", "environment = \"production\"");
     assert_eq!(
         faults(sandbox, &production),
@@ -202,6 +204,9 @@ fn every_bad_value_is_refused_with_its_own_fault() {
         ("trust_domains", "A.example", "entry 1: is no SPIFFE trust domain".into()),
         ("trust_domains", "a/b", "entry 1: is no SPIFFE trust domain".into()),
         ("trust_domains", "a,a", "has an entry twice".into()),
+        ("budget.share", "0", "must be a whole number from 1 to 30".into()),
+        ("budget.share", "31", "must be a whole number from 1 to 30".into()),
+        ("budget.share", "all", "must be a whole number from 1 to 30".into()),
         ("time_scale", "0", "must be a whole number from 1 to 1000".into()),
         ("time_scale", "1001", "must be a whole number from 1 to 1000".into()),
         ("time_scale", "fast", "must be a whole number from 1 to 1000".into()),

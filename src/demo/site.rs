@@ -30,6 +30,8 @@ const CALLERS: [&str; 6] = ["payments", "onboarding", "auditor", "admin", "appro
 const GRANTS: &str = include_str!("grants.toml");
 /// What the platform is called on the pages.
 const PLATFORM: &str = "Example Shops";
+/// A window so short that nobody here waits for the provider's pace. What that is like is shown where time runs as it does.
+const FAST: Duration = Duration::from_millis(30);
 /// Where a merchant may be sent back to: nothing is ever fetched from there.
 const RETURN_URL: &str = "https://platform.test/";
 
@@ -50,6 +52,8 @@ pub struct SiteOptions {
     pub mint_revokes: bool,
     /// Whether the product has the app owner's token.
     pub has_app_owner: bool,
+    /// How fast the sandbox may be called. It does not count unless it is told to.
+    pub pace: Pace,
     /// What goes wrong at the sandbox from the beginning of the story on, as its control API takes it.
     pub faults: Vec<serde_json::Value>,
 }
@@ -65,6 +69,7 @@ impl SiteOptions {
             register_revokes: false,
             mint_revokes: true,
             has_app_owner: true,
+            pace: Pace::new(CALLS_MAX, FAST),
             faults: Vec::new(),
         }
     }
@@ -147,7 +152,6 @@ impl Site {
             token_revokes: options.token_revokes,
             register_revokes: options.register_revokes,
             environment: SandboxEnvironment::Stage,
-            // Nobody here waits for the provider's pace. What it is like is shown where time runs as it does.
             throttle: Throttle::Off,
             notice_roots,
             settings: serde_json::Map::new(),
@@ -160,6 +164,7 @@ impl Site {
         let mut config = config(&product, &sandbox, &listeners)?;
         config.database = options.database.unwrap_or(config.database);
         config.app_owner = config.app_owner.filter(|_| options.has_app_owner);
+        config.budget = options.pace;
         let dev = dev_json(&dir, &config, &sandbox);
         let running = app::start(&config, &around, listeners).await?;
         // Whoever looks at the sandbox's call log from here on sees what was asked for, and not how the site was set up.
@@ -317,8 +322,7 @@ fn config(product: &Path, sandbox: &Sandbox, listeners: &Listeners) -> Result<Co
         announce: Duration::ZERO,
         confirmation: Confirmation::Always,
         timing: Timing::default(),
-        // The sandbox does not count: fast enough to be no matter, and paced all the same.
-        budget: Pace::new(CALLS_MAX, Duration::from_millis(30)),
+        budget: Pace::new(CALLS_MAX, FAST),
         retention: Retention::default(),
         log: LogConfig { format: LogFormat::Text, filter: "info".to_owned() },
     })

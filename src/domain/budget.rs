@@ -7,6 +7,7 @@
 mod slots;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,19 +112,22 @@ impl Default for Pace {
     }
 }
 
-/// Who is told that the provider throttles us.
-pub trait Throttled: Send + Sync {
-    /// The provider refused a call because there were too many.
+/// The time at which a call may leave, given away by the budget.
+pub trait Slot: Send + Sync {
+    /// Resolves when it has come.
+    fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// The provider refused the call because there were too many.
     fn throttled(&self);
 }
 
-/// Leave to make one call to the provider, now. It is used up by the call.
-pub struct Permit(Option<Arc<dyn Throttled>>);
+/// Leave to make one call to the provider, when its slot is due. It is used up by the call.
+pub struct Permit(Option<Arc<dyn Slot>>);
 
 impl Permit {
-    /// A permit of the budget, which hears of it if the call is throttled.
-    pub fn of(budget: Arc<dyn Throttled>) -> Self {
-        Self(Some(budget))
+    /// A permit for this slot of the budget, which hears of it if the call is throttled.
+    pub fn of(slot: Arc<dyn Slot>) -> Self {
+        Self(Some(slot))
     }
 
     /// A person at a shell makes one call outside any budget: `doctor`, which must work where no database can be opened.
@@ -131,10 +135,18 @@ impl Permit {
         Self(None)
     }
 
+    /// Waits until the call may leave: the last thing before it does, so that calls arrive as far apart as their slots are, whatever each
+    /// still had to do.
+    pub async fn due(&self) {
+        if let Some(slot) = &self.0 {
+            slot.due().await;
+        }
+    }
+
     /// Tells the budget that the call was throttled.
     pub fn throttled(&self) {
-        if let Some(budget) = &self.0 {
-            budget.throttled();
+        if let Some(slot) = &self.0 {
+            slot.throttled();
         }
     }
 }

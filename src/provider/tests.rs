@@ -54,12 +54,12 @@ fn call(client: &Client) -> OneCall {
 async fn exchange(client: &Client) -> Result<IssuedToken, CallError> {
     let code = AuthorizationCode::new(CODE.to_owned());
     let redirect = Url::parse(REDIRECT).unwrap();
-    tokio::time::timeout(Duration::from_secs(60), call(&client).exchange_code(&code, &redirect, None)).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), call(client).exchange_code(&code, &redirect, None)).await.unwrap()
 }
 
 async fn probe(client: &Client) -> Result<User, CallError> {
     let token = AccessToken::new(TOKEN.to_owned());
-    tokio::time::timeout(Duration::from_secs(60), call(&client).user(&token)).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), call(client).user(&token)).await.unwrap()
 }
 
 fn token_answer() -> String {

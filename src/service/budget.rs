@@ -9,6 +9,7 @@
 
 mod queue;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tracing::{info, warn};
 
 use self::queue::{Place, Queue};
 use super::error::{Error, Kind, Result};
-use crate::domain::budget::{Answer, BID_FRESH, LATE_MAX, Lane, Pace, Permit, Throttled};
+use crate::domain::budget::{Answer, BID_FRESH, LATE_MAX, Lane, Pace, Permit, Slot};
 use crate::domain::id::AppId;
 use crate::store::{self, Store, Waiting};
 
@@ -36,6 +37,9 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 const ANSWER_PART: u32 = 4;
 /// Shortest time that anybody is told to stay away.
 const RETRY_MIN: Duration = Duration::from_millis(100);
+/// How long before it is due a slot is handed over: what a call has to write down before it leaves is done by then, as a rule, so that it
+/// leaves on time. Only then is decided whose it is.
+const LEAD: Duration = Duration::from_millis(200);
 /// Between two bids when the database cannot be used…
 const STORE_RETRY: Duration = Duration::from_millis(200);
 /// …and how often in a row, before those who wait are told so: some two seconds, and the database's own timeouts.
@@ -92,6 +96,8 @@ struct State {
     is_pumping: bool,
     /// The provider said that we are too fast, and the database does not know yet.
     is_throttled: bool,
+    /// By how much calls left late that the others do not know of yet.
+    late: Duration,
     /// What the newest bid was told.
     seen: Option<Seen>,
 }
@@ -118,6 +124,8 @@ enum Turn {
 enum Next {
     /// Tell the database that we are too fast.
     SlowDown(Pace),
+    /// Calls left late: those behind them follow later.
+    Delay(Pace, Duration),
     /// Bid.
     Bid(Pace, Waiting),
     /// Nobody waits.
@@ -136,7 +144,14 @@ struct Seen {
 
 impl Budget {
     pub(super) fn new(store: Arc<Store>, app: AppId, pace: Pace, tasks: TaskTracker) -> Self {
-        let state = State { pace, queue: Queue::default(), is_pumping: false, is_throttled: false, seen: None };
+        let state = State {
+            pace,
+            queue: Queue::default(),
+            is_pumping: false,
+            is_throttled: false,
+            late: Duration::ZERO,
+            seen: None,
+        };
         let (state, news, draining) = (Mutex::new(state), Notify::new(), CancellationToken::new());
         Self(Arc::new(Inner { store, app, tasks, state, news, draining }))
     }
@@ -160,7 +175,7 @@ impl Budget {
             match self.turn(patience, since).await? {
                 // Woken too late: who comes by the next slot could be too close. Twice in a row everybody is late, and as far apart as ever.
                 Turn::Slot(due) if !was_late && due.elapsed() > LATE_MAX => was_late = true,
-                Turn::Slot(_) => return Ok(Permit::of(Arc::new(self.clone()))),
+                Turn::Slot(due) => return Ok(Permit::of(Arc::new(Due { budget: self.clone(), at: due }))),
                 Turn::Refused(after) => return Err(busy(after)),
                 Turn::Draining => return Err(draining()),
                 Turn::Unavailable => return Err(unavailable()),
@@ -234,6 +249,7 @@ impl Budget {
             let next = self.0.state().next();
             let step = match next {
                 Next::SlowDown(pace) => self.slow_down(pace).await,
+                Next::Delay(pace, by) => self.delay(pace, by).await,
                 Next::Bid(pace, waiting) => self.bid(pace, waiting, &mut has_bid).await,
                 Next::Withdraw if has_bid => {
                     has_bid = false;
@@ -273,9 +289,16 @@ impl Budget {
             return Ok(());
         };
         // That long from when the database looked, which was before it answered: so this is not too early.
-        pause(wait).await;
         let due = told.checked_add(wait).unwrap_or(told);
+        pause(wait.saturating_sub(LEAD)).await;
         self.0.state().hand_over(due);
+        Ok(())
+    }
+
+    async fn delay(&self, pace: Pace, by: Duration) -> Bidding {
+        self.0.store.delay_calls(self.0.app, pace, by).await?;
+        let mut state = self.0.state();
+        state.late = state.late.saturating_sub(by);
         Ok(())
     }
 
@@ -295,8 +318,38 @@ impl Budget {
     }
 }
 
-impl Throttled for Budget {
+/// A slot that was handed over.
+struct Due {
+    budget: Budget,
+    at: Instant,
+}
+
+impl Slot for Due {
+    fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            tokio::time::sleep_until(self.at).await;
+            if self.at.elapsed() > LATE_MAX {
+                self.budget.left_late(self.at.elapsed());
+            }
+        })
+    }
+
     fn throttled(&self) {
+        self.budget.throttled();
+    }
+}
+
+impl Budget {
+    /// A call leaves that much after its slot.
+    fn left_late(&self, by: Duration) {
+        let mut state = self.0.state();
+        state.late = state.late.saturating_add(by);
+        self.keep_pumping(&mut state);
+        self.0.news.notify_one();
+    }
+
+    /// The provider said, to us or to another caller, that there were too many calls.
+    pub(super) fn throttled(&self) {
         let mut state = self.0.state();
         state.is_throttled = true;
         self.keep_pumping(&mut state);
@@ -315,6 +368,9 @@ impl State {
         if self.is_throttled {
             return Next::SlowDown(self.pace);
         }
+        if !self.late.is_zero() {
+            return Next::Delay(self.pace, self.late);
+        }
         let Some(front) = self.queue.front() else { return Next::Withdraw };
         let calls = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
         Next::Bid(self.pace, Waiting { lane: front.lane, waited: front.since.elapsed(), calls })
@@ -322,7 +378,7 @@ impl State {
 
     /// The pump ends, unless there is something to do by now.
     fn stop(&mut self) -> bool {
-        self.is_pumping = self.is_throttled || self.queue.len() > 0;
+        self.is_pumping = self.is_throttled || !self.late.is_zero() || self.queue.len() > 0;
         !self.is_pumping
     }
 

@@ -151,7 +151,7 @@ impl Services {
             Gate::Shut(ending) => return Ok(ending),
         };
         let notices = self.notice_url(NoticeAbout::User(mint.attempt.id))?;
-        let armed_from = self.parts.clock.boot();
+        let armed_from = self.machine_time();
         if !self.parts.store.arm(&mint.attempt, &seen, mint.leave, &mint.act).await? {
             let why = "changed_since_the_gate";
             self.settle(&mint, AttemptState::Refused, why, None, Some(FlowOutcome::Busy)).await?;
@@ -159,7 +159,8 @@ impl Services {
         }
         let armed = Attempt { state: AttemptState::Armed, armed_at: Some(self.now()), ..mint.attempt };
         let mint = Mint { attempt: armed, ..mint };
-        if self.parts.clock.boot().saturating_sub(armed_from) > self.parts.timing.send_within() {
+        let took = self.machine_time().saturating_sub(armed_from);
+        if took > self.parts.timing.send_within() && !self.parts.store.is_exclusive() {
             // Paused meanwhile: somebody may have taken us for dead and put the attempt in doubt, and what is sent after that could
             // revoke what has come since.
             return self.withdraw(&mint, "paused_before_sending").await;
@@ -333,6 +334,12 @@ impl Services {
                 Err(failed) => return Err(failed),
             }
         }
+    }
+
+    /// The machine's own time since it was started: what a pause of the process is measured by.
+    fn machine_time(&self) -> Duration {
+        let clock = &self.parts.clock;
+        clock.boot().saturating_sub(clock.ahead())
     }
 
     /// Waits, and says how long to wait the next time.

@@ -65,10 +65,9 @@ impl Presence {
         let mut is_retired = false;
         loop {
             let wait = self.beat(&mut standing).await;
-            let ends = standing.leads_for(self.clock.boot()).filter(|_| *self.leads.borrow());
             tokio::select! {
                 () = self.clock.sleep(wait) => {}
-                () = self.end_of_leadership(ends) => self.lead(false),
+                () = self.end_of_leadership(&standing) => self.lead(false),
                 () = self.retired.cancelled(), if !is_retired => is_retired = true,
             }
         }
@@ -85,15 +84,14 @@ impl Presence {
     /// Shows itself once, and says after what time to do it again.
     async fn beat(&self, standing: &mut Standing) -> Duration {
         let again = self.timing.beat_interval();
-        let began = self.clock.boot();
+        let began = self.machine_time();
         let duty = (!self.retired.is_cancelled()).then_some(BACKGROUND);
         // The database may be slow to answer, and leadership must not outlive that.
-        let ends = standing.leads_for(began).filter(|_| *self.leads.borrow());
         let beat = self.store.beat(self.timing.lease, duty);
         tokio::pin!(beat);
         let beaten = tokio::select! {
             beaten = &mut beat => beaten,
-            () = self.end_of_leadership(ends) => {
+            () = self.end_of_leadership(standing) => {
                 self.lead(false);
                 beat.await
             }
@@ -116,7 +114,7 @@ impl Presence {
             return Duration::ZERO;
         }
         standing.beaten(began, &beat);
-        self.lead(standing.leads_for(self.clock.boot()).is_some());
+        self.lead(standing.leads_for(self.machine_time()).is_some());
         if standing.may_bury(began) {
             self.bury(&beat).await;
         }
@@ -133,12 +131,23 @@ impl Presence {
         }
     }
 
-    /// Resolves when leadership ends unless it is renewed; never, if it does not end.
-    async fn end_of_leadership(&self, ends: Option<Duration>) {
-        match ends {
-            Some(left) if left < Duration::MAX => self.clock.sleep(left).await,
-            _ => std::future::pending().await,
+    /// Resolves when leadership ends unless it is renewed; never, if there is none or it does not end.
+    async fn end_of_leadership(&self, standing: &Standing) {
+        if !*self.leads.borrow() {
+            return std::future::pending().await;
         }
+        // Again, because a clock that is adjusted wakes early.
+        while let Some(left) = standing.leads_for(self.machine_time()) {
+            if left == Duration::MAX {
+                return std::future::pending().await;
+            }
+            self.clock.sleep(left).await;
+        }
+    }
+
+    /// The machine's own time since it was started: leases run by the database's clock, which nobody adjusts.
+    fn machine_time(&self) -> Duration {
+        self.clock.boot().saturating_sub(self.clock.ahead())
     }
 
     fn lead(&self, leads: bool) {

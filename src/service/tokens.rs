@@ -5,7 +5,7 @@ use super::error::{Error, Kind, Result};
 use super::{Call, Permitted, Services};
 use crate::domain::account::Account;
 use crate::domain::ambient::Timestamp;
-use crate::domain::budget::{Lane, Throttled as _};
+use crate::domain::budget::Lane;
 use crate::domain::id::{AccountId, ConnectionId, MerchantId, TokenVersion};
 use crate::domain::merchant::LinkState;
 use crate::domain::name::{RequestId, Subject};

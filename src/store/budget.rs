@@ -77,6 +77,18 @@ impl Store {
         })
     }
 
+    /// A call left that much later than its slot: those behind it follow later, too.
+    ///
+    /// # Errors
+    /// The database's; after one whose commit is unknown it may be so.
+    pub async fn delay_calls(&self, app: AppId, pace: Pace, by: Duration) -> Result<()> {
+        record!(self, "delay_calls", tx => {
+            let mut slots = lock(tx, app).await?;
+            slots.delayed(pace, by, db_now(tx).await?);
+            write(tx, app, &slots).await
+        })
+    }
+
     /// The provider said that there were too many calls: all processes pause, and go slower for a while. Returns by what the pace is
     /// divided now.
     ///

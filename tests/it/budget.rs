@@ -202,7 +202,7 @@ async fn fill(throttle: &'static str) {
 
     let calls = calls(&replicas).await;
     let throttled = calls.iter().filter(|call| call.error == Some(1007)).count();
-    let exchange = calls.iter().find(|call| call.path == TOKEN).expect("the code was exchanged");
+    let exchange = calls.iter().find(|call| call.path == TOKEN).unwrap();
     let left_after = exchange.at.since(arrived);
     let before_it = |call: &&Seen| call.path == REGISTER && call.at > arrived && call.at < exchange.at;
     let overtaken = calls.iter().filter(before_it).count();

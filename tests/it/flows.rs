@@ -8,6 +8,7 @@
 mod doubled;
 mod doubt;
 mod ends;
+mod lapse;
 mod links;
 mod liveness;
 mod owner;

@@ -1,6 +1,7 @@
 //! Merchants that the platform registers itself: one registration for each, whatever is lost; temporary tokens and how they become
 //! permanent; further merchants of a connection.
 
+mod budget;
 mod confirmation;
 mod lost;
 mod outcomes;
@@ -65,7 +66,18 @@ impl TestApp {
 
     /// A merchant that was registered under an address of its own, and whose token can be read.
     async fn registered(&self, external_id: &str) -> Merchant {
-        self.register(&self.registration(external_id, &address(external_id))).await.unwrap()
+        self.register(&self.registration(external_id, &address(external_id))).await.unwrap();
+        self.looked_at(external_id).await
+    }
+
+    /// The merchant, once its new user was looked at: that is another call, and no part of the registration.
+    async fn looked_at(&self, external_id: &str) -> Merchant {
+        self.until("a look at the new user", async || {
+            let merchant = self.merchant(external_id).await.unwrap();
+            merchant.links[0].head.as_ref().unwrap().evidence == "probe"
+        })
+        .await;
+        self.merchant(external_id).await.unwrap()
     }
 
     async fn merchant(&self, external_id: &str) -> Result<Merchant, Status> {

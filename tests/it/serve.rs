@@ -43,9 +43,11 @@ async fn serve_starts_from_a_file_serves_reloads_and_ends_when_told() {
     std::fs::write(&grants, &before).unwrap();
     let config = server.config();
     let text = std::fs::read_to_string(config).unwrap();
-    std::fs::write(config, format!("{text}[log]\nfilter = \"debug\"\n[drain]\nannounce = \"1ms\"\n")).unwrap();
+    let changed = "[log]\nfilter = \"debug\"\n[drain]\nannounce = \"1ms\"\n[budget]\nshare = 7\n";
+    std::fs::write(config, format!("{text}{changed}")).unwrap();
     server.logged("takes effect at the next start: drain.announce", 1).await;
     server.logged("filter of the log reloaded", 1).await;
+    server.logged("budget of calls to the provider adjusted", 1).await;
     assert!(server.call("onboarding", &["merchant", "list"]).status.success());
     std::fs::write(config, format!("{text}[log]\nfilter = \" \"\n")).unwrap();
     server.signal(Signal::HUP);

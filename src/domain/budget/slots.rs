@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Lane, Pace, SLOWDOWN_MAX};
 use crate::domain::ambient::Timestamp;
 
-/// How long before it a slot is given away: enough for a slow commit, and little enough that whoever comes in between with something
-/// more urgent waits one slot longer at most.
-const LOOKAHEAD: Duration = Duration::from_millis(100);
+/// How long before it a slot is given away, if slots are that far apart: enough to commit that, to note the intent of the call, and then
+/// to wait for its time; and little enough that whoever comes in between with something more urgent waits one slot longer at most.
+const LOOKAHEAD: Duration = Duration::from_millis(300);
 /// Longest time between two bids of somebody who waits, so that the bid stays fresh.
 const BID_EVERY: Duration = Duration::from_millis(300);
 /// A bid that was not renewed for this long is nobody's any more: its process died. Three bids may be late before that.
@@ -76,6 +76,13 @@ impl Slots {
             ahead.fold(0_u32, |sum, other| sum.saturating_add(other.waiting))
         };
         Answer { granted, ask_in, next_in, interval, others: Lane::ALL.map(ahead) }
+    }
+
+    /// A call left that much later than its slot: those behind it follow later, too, since what the provider counts is arrivals. The next
+    /// ones would otherwise be closer to it than the pace allows.
+    pub fn delayed(&mut self, pace: Pace, by: Duration, now: Timestamp) {
+        self.heal(pace, now);
+        self.next_at = self.next_at.max(now).plus(by.min(pace.window()));
     }
 
     /// The provider said that there were too many calls: nothing leaves for a whole window, and the pace is halved for a while. Calls that
@@ -162,7 +169,7 @@ mod tests {
         let own = bid(Lane::Sweep, 0);
         assert!(slots.bid(pace, &own, &[], at(0)).granted.is_some());
         assert_eq!(slots.bid(pace, &own, &[], at(1)).ask_in, BID_EVERY);
-        assert_eq!(slots.bid(pace, &own, &[], at(10_000)).ask_in, Duration::from_millis(200));
+        assert_eq!(slots.bid(pace, &own, &[], at(9_900)).ask_in, Duration::from_millis(100));
         assert!(BID_EVERY * 3 < BID_FRESH);
     }
 
@@ -180,7 +187,7 @@ mod tests {
         // Those that were under way say nothing new.
         slots.throttled(PACE(), at(300));
         assert_eq!((slots.slowdown, slots.next_at), (2, at(10_300)));
-        assert_eq!(slots.bid(PACE(), &own, &[], at(10_100)).granted, None);
+        assert_eq!(slots.bid(PACE(), &own, &[], at(9_900)).granted, None);
         let answer = slots.bid(PACE(), &own, &[], at(10_200));
         assert_eq!((answer.granted, answer.interval), (Some(Duration::from_millis(100)), PACE().interval() * 2));
         for (second, slowdown) in [(20, 4), (40, 8), (60, 8)] {
@@ -191,6 +198,18 @@ mod tests {
         assert_eq!(answer.interval, PACE().interval() * 8);
         let answer = slots.bid(PACE(), &own, &[], at(120_001));
         assert_eq!((answer.interval, slots.slowdown), (PACE().interval(), 1));
+    }
+
+    #[test]
+    fn those_behind_a_call_that_left_late_follow_later() {
+        let mut slots = fresh();
+        let own = bid(Lane::Merchant, 0);
+        assert!(slots.bid(PACE(), &own, &[], at(0)).granted.is_some());
+        let next_at = slots.next_at;
+        slots.delayed(PACE(), Duration::from_millis(500), at(500));
+        assert_eq!(slots.next_at, at(500).max(next_at).plus(Duration::from_millis(500)));
+        slots.delayed(PACE(), WINDOW * 100, at(501));
+        assert!(slots.next_at < at(501).plus(WINDOW * 2), "not for ever");
     }
 
     #[test]

@@ -197,7 +197,7 @@ async fn create(client: &Client) -> Result<ProviderAccount, CallError> {
         callback_uri: &callback_uri,
     };
     assert!(!format!("{wanted:?}").contains("7a97a97a9"));
-    call(&client).create_account(&token(), &wanted).await
+    call(client).create_account(&token(), &wanted).await
 }
 
 fn token() -> AccessToken {

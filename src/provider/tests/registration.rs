@@ -168,12 +168,12 @@ async fn register(client: &Client, redirect: Option<&str>) -> Result<IssuedToken
     let (email, notices) = (Email::parse("email", EMAIL).unwrap(), Url::parse(NOTICES).unwrap());
     let redirect = redirect.map(|text| Url::parse(text).unwrap());
     let wanted = Registration { redirect_uri: redirect.as_ref(), ..registration(&email, &notices) };
-    tokio::time::timeout(Duration::from_secs(60), call(&client).register(&wanted)).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), call(client).register(&wanted)).await.unwrap()
 }
 
 async fn confirm(client: &Client, button_text: Option<&str>) -> Result<User, CallError> {
     let mail = ConfirmationMail { subject: Some("Hello"), message: Some("Please."), button_text };
-    call(&client).send_confirmation(&AccessToken::new(TOKEN.to_owned()), &mail).await
+    call(client).send_confirmation(&AccessToken::new(TOKEN.to_owned()), &mail).await
 }
 
 fn registration<'a>(email: &'a Email, callback_uri: &'a Url) -> Registration<'a> {

@@ -47,8 +47,9 @@ impl Services {
         };
         info!(attempt.id = %mint.attempt.id, connection.id = %stored.connection.id, version = %stored.version, "token stored");
         // The token is safe: what is still to be learnt is learnt later if it cannot be now.
-        if matches!(mint.by, Means::Registrant(_)) {
-            // A caller waits for the registration, and nobody for this look: it is another call.
+        if stored.is_head && matches!(mint.by, Means::Registrant(_)) {
+            // A caller waits for the registration, and nobody for this look: it is another call. Which of two tokens is the head is
+            // part of the answer.
             let services = self.clone();
             self.tasks.spawn(async move { services.learn(&mint, &stored).await });
         } else {
@@ -61,7 +62,7 @@ impl Services {
         let learnt = if stored.is_head {
             self.check_identity(mint, stored).await
         } else {
-            self.judge_candidate(stored.connection.id, Patience::sweep(), &mint.act).await
+            self.judge_candidate(stored.connection.id, Patience::until(Lane::Merchant, mint.deadline), &mint.act).await
         };
         if let Err(unlearnt) = learnt {
             warn!(attempt.id = %mint.attempt.id, "token stored, its user not looked at yet: {unlearnt}");

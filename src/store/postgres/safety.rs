@@ -12,7 +12,7 @@ use crate::store::location::Postgres;
 const DURABLE: [&str; 2] = ["on", "remote_apply"];
 
 const SETTINGS: &str = "SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') = 'on' AS fsync, \
-     current_setting('full_page_writes') = 'on' AS full_page_writes";
+     current_setting('full_page_writes') = 'on' AS full_page_writes, current_setting('statement_timeout') <> '0' AS bounded";
 /// A superuser and an owner may do everything, whatever was granted; an owner is whoever can become one.
 const RIGHTS: &str = "SELECT r.rolsuper AS superuser, COALESCE(bool_or(pg_has_role(current_user, c.relowner, 'MEMBER')), FALSE) AS owner, \
      COALESCE(bool_or(has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER') \
@@ -25,7 +25,7 @@ const RIGHTS: &str = "SELECT r.rolsuper AS superuser, COALESCE(bool_or(pg_has_ro
 #[cfg(test)]
 pub(in crate::store) const STATEMENTS: &[&str] = &[SETTINGS, RIGHTS];
 
-/// How lasting commits are.
+/// How lasting commits are, and whether the server does as our connection asked.
 #[derive(Clone, PartialEq, Eq, Debug, sqlx::FromRow)]
 pub struct Durability {
     /// What a commit waits for.
@@ -34,6 +34,8 @@ pub struct Durability {
     pub fsync: bool,
     /// Whether a page that was torn by a crash can be mended.
     pub full_page_writes: bool,
+    /// Whether the limit of a statement, with which the connection began, is in force.
+    pub bounded: bool,
 }
 
 /// What the role may do to the trails.
@@ -54,6 +56,8 @@ pub enum Danger {
     WeakCommit,
     /// Nothing need ever reach the disk.
     NoFsync,
+    /// What the connection began with did not arrive.
+    Unbounded,
     /// The role may do everything.
     Superuser,
     /// The role owns the trails.
@@ -68,6 +72,9 @@ impl Danger {
         match self {
             Self::WeakCommit => "synchronous_commit is weaker than on: an acknowledged commit may be lost",
             Self::NoFsync => "fsync is off: a crash of the server may lose everything",
+            Self::Unbounded => {
+                "our timeouts did not arrive: something on the way, such as a pooler, drops what a connection begins with"
+            }
             Self::Superuser => "the role is a superuser: it may rewrite the trails",
             Self::Owner => "the role owns the trails, or may become their owner: it may rewrite them",
             Self::Alters => "the role may change or remove what is in the trails",
@@ -83,7 +90,8 @@ impl Durability {
     /// What is dangerous about it.
     pub fn dangers(&self) -> Vec<Danger> {
         let weak = !DURABLE.contains(&self.synchronous_commit.as_str());
-        [(weak, Danger::WeakCommit), (!self.fsync, Danger::NoFsync)].into_iter().filter_map(named).collect()
+        let unbounded = (!self.bounded, Danger::Unbounded);
+        [(weak, Danger::WeakCommit), (!self.fsync, Danger::NoFsync), unbounded].into_iter().filter_map(named).collect()
     }
 }
 
@@ -128,8 +136,12 @@ mod tests {
 
     #[test]
     fn only_what_lasts_is_taken_for_durable() {
-        let durability =
-            |commit: &str, fsync| Durability { synchronous_commit: commit.to_owned(), fsync, full_page_writes: false };
+        let durability = |commit: &str, fsync| Durability {
+            synchronous_commit: commit.to_owned(),
+            fsync,
+            full_page_writes: false,
+            bounded: true,
+        };
         for commit in ["on", "remote_apply"] {
             assert_eq!(durability(commit, true).dangers(), []);
         }
@@ -137,6 +149,8 @@ mod tests {
             assert_eq!(durability(commit, true).dangers(), [Danger::WeakCommit]);
         }
         assert_eq!(durability("off", false).dangers(), [Danger::WeakCommit, Danger::NoFsync]);
+        let pooled = Durability { bounded: false, ..durability("on", true) };
+        assert_eq!(pooled.dangers(), [Danger::Unbounded]);
     }
 
     #[test]

@@ -167,6 +167,40 @@ async fn what_is_wrong_with_a_server_is_named_and_a_start_refuses_what_is_unsafe
 }
 
 #[tokio::test]
+async fn the_roles_of_the_manual_are_what_migrations_and_a_start_need() {
+    let Some(schema) = Schema::empty().await else { return };
+    let installation = Installation::new().await;
+    let (_, block) = include_str!("../../../docs/operations.md").split_once("```sql\n").unwrap();
+    let (sql, _) = block.split_once("```").unwrap();
+    let own = |name: &str| format!("{}_{name}", schema.name());
+    let password = std::fs::read_to_string(schema.password_file()).unwrap();
+    let mut conn = schema.intruder().await;
+    // The groups are there already, and names of roles are the whole server's.
+    for statement in sql.lines().filter(|line| !line.ends_with("NOLOGIN;")) {
+        let statement = statement.replace("SCHEMA strongroom", &format!("SCHEMA {}", own("schema")));
+        let statement =
+            statement.replace("strongroom_migrator", &own("migrator")).replace("strongroom_reader", &own("reader"));
+        let statement = statement.replace("ROLE strongroom LOGIN", &format!("ROLE {} LOGIN", own("service")));
+        let statement = statement.replace("LOGIN", &format!("LOGIN PASSWORD '{password}'"));
+        conn.execute(AssertSqlSafe(statement)).await.unwrap();
+    }
+    let mut case = installation.copy();
+    case.on(&schema, &own("migrator"), "localhost");
+    case.set("STRONGROOM_DATABASE_SCHEMA", &own("schema"));
+    let migrated = case.command("migrate");
+    assert!(migrated.status.success(), "{migrated:?}");
+    case.on(&schema, &own("service"), "localhost");
+    case.set("STRONGROOM_DATABASE_SCHEMA", &own("schema"));
+    for check in ["database", "durability", "database role", "database clock", "processes"] {
+        case.expect(check, "ok", "");
+    }
+    let names = ["migrator", "service", "reader"].map(own);
+    for name in &names {
+        conn.execute(AssertSqlSafe(format!("DROP OWNED BY {name} CASCADE; DROP ROLE {name}"))).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn migrating_is_a_step_of_its_own_with_a_role_of_its_own() {
     let Some(schema) = Schema::empty().await else { return };
     let installation = Installation::new().await;

@@ -339,6 +339,22 @@ impl Stage {
         self.while_time_passes(settled).await;
     }
 
+    /// Waits until nothing is open for the merchant any more, while no more time passes than does.
+    pub(super) async fn wait_until_settled_by_itself(&self, external_id: &str) {
+        self.until("settled", async || self.merchant(external_id).await.open_attempt.is_none()).await;
+    }
+
+    /// Waits until it holds.
+    pub(super) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        for _ in 0..LOOKS_MAX {
+            if holds().await {
+                return;
+            }
+            SystemClock.sleep(LOOK_EVERY).await;
+        }
+        panic!("{what}: did not come about");
+    }
+
     /// Waits until the merchant's token is handed out as live.
     pub(super) async fn wait_until_live(&self, external_id: &str) {
         for _ in 0..LOOKS_MAX {

@@ -61,7 +61,8 @@ async fn a_registration_brings_a_temporary_token_that_works_at_once() {
     assert_eq!((token.subject.as_str(), token.expire_time), (link.subject.as_str(), head.expire_time));
 
     // The same request gets the same answer; anything else under its id, or about the merchant, is refused.
-    assert_eq!(app.register(&order).await.unwrap(), made);
+    let looked_at = app.looked_at("ada").await;
+    assert_eq!(app.register(&order).await.unwrap(), looked_at);
     assert_eq!(outcome_of(&app.register(&altered(&order)).await), REUSED);
     let other_address = app.registration("ada", &address("ada-again"));
     assert_eq!(outcome_of(&app.register(&other_address).await), STILL_LIVE);
@@ -254,7 +255,10 @@ async fn an_impatient_caller_never_costs_the_token() {
         assert!(matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled), "{patience_ms} ms: {refused:?}");
         let made = insist(&app, &order).await;
         assert_eq!(made.next_action(), NextAction::GetConfirmed, "{patience_ms} ms");
-        assert_eq!(app.attempt_states(&name).await, [AttemptState::Committed], "{patience_ms} ms");
+        // Whoever had no time for a slot was refused before anything was sent, and could repeat the request.
+        let mut states = app.attempt_states(&name).await;
+        states.retain(|state| *state != AttemptState::NotSent);
+        assert_eq!(states, [AttemptState::Committed], "{patience_ms} ms");
         assert!(app.works_there(&app.caller("payments").read(&name).await.unwrap().access_token).await);
         assert_eq!(app.calls(REGISTER).await, at + 1, "{patience_ms} ms");
     }

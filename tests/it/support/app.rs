@@ -17,6 +17,7 @@ use reqwest::{Client, Method, redirect};
 use serde_json::{Value, json};
 use strongroom::demo::{DevJson, Site, SiteOptions};
 use strongroom::domain::ambient::{Clock as _, SystemClock};
+use strongroom::domain::budget::Pace;
 use strongroom::domain::trail::Event;
 use strongroom::telemetry::{self, Captured};
 use strongroom::v1::{ExportTrailRequest, ExportTrailResponse};
@@ -81,11 +82,23 @@ impl TestApp {
 
     /// Starts one on what another left, or on an engine of the scenario's own choice.
     pub(crate) async fn start_on(home: Home) -> Self {
+        let options = home.site();
+        Self::start_as(home, options).await
+    }
+
+    /// Starts one that calls the provider at this pace.
+    pub(crate) async fn start_paced(pace: Pace) -> Self {
+        let home = Home::new().await;
+        let options = SiteOptions { pace, ..home.site() };
+        Self::start_as(home, options).await
+    }
+
+    async fn start_as(home: Home, options: SiteOptions) -> Self {
         let options = SiteOptions {
             grants: Some(GRANTS.to_owned()),
             // Tests count connections and calls: a further user's would blur them.
             has_app_owner: false,
-            ..home.site()
+            ..options
         };
         let site = Site::open(options, Some(log())).await.unwrap();
         let dev = site.dev().clone();

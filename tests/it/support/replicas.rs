@@ -14,7 +14,7 @@ pub(crate) struct Replicas {
     // Dropped in this order: who uses something, before it.
     replicas: Vec<Replica>,
     installation: Installation,
-    schema: Schema,
+    _schema: Schema,
 }
 
 impl Replicas {
@@ -37,7 +37,7 @@ impl Replicas {
         let database = Some(setting.database.clone().unwrap_or(database));
         let installation = Installation::new(Setting { database, ..setting }).await;
         let replicas = (1..=count).map(|number| installation.replica(&format!("replica-{number}"))).collect();
-        Some(Self { replicas, installation, schema })
+        Some(Self { replicas, installation, _schema: schema })
     }
 
     /// One of them.
@@ -53,10 +53,5 @@ impl Replicas {
     /// What they share.
     pub(crate) const fn installation(&self) -> &Installation {
         &self.installation
-    }
-
-    /// Their tables.
-    pub(crate) const fn schema(&self) -> &Schema {
-        &self.schema
     }
 }

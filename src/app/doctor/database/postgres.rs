@@ -94,7 +94,7 @@ fn durability(facts: &ServerFacts) -> Finding {
         return Finding::fail(
             DURABILITY,
             what,
-            "set synchronous_commit = on and fsync = on, for this role and database too",
+            "set synchronous_commit = on and fsync = on, for this role and database too; connect without a pooler",
         );
     }
     if !facts.durability.full_page_writes {

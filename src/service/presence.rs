@@ -5,7 +5,7 @@
 //! Leadership is held in the database until a time by its clock. A process believes in its own for less than that, by its boot clock, so
 //! that one which was paused or cut off stops before another begins. Two that lead all the same do no harm: each step is compare-and-set.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -28,6 +28,8 @@ pub struct Presence {
     timing: Timing,
     leads: watch::Sender<bool>,
     retired: CancellationToken,
+    /// What the first beat found, until the others go on from it.
+    first: Mutex<Option<Standing>>,
 }
 
 impl Presence {
@@ -41,10 +43,21 @@ impl Presence {
         if store.is_exclusive() {
             store.bury_others().await?;
         }
-        let presence =
-            Self { store, clock, name, timing, leads: watch::Sender::new(false), retired: CancellationToken::new() };
+        let presence = Self {
+            store,
+            clock,
+            name,
+            timing,
+            leads: watch::Sender::new(false),
+            retired: CancellationToken::new(),
+            first: Mutex::new(None),
+        };
+        let mut standing = presence.nothing_known();
+        let began = presence.machine_time();
         let beat = presence.store.beat(timing.lease, Some(BACKGROUND)).await?;
+        standing.beaten(began, &beat);
         presence.leads.send_replace(beat.leads);
+        *presence.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
         info!(run.id = %presence.store.run(), leads = beat.leads, "run begun");
         Ok(presence)
     }
@@ -61,7 +74,8 @@ impl Presence {
 
     /// Shows itself, for ever.
     pub async fn keep(&self) {
-        let mut standing = Standing::new(self.timing.lease, self.store.is_exclusive());
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut standing = first.unwrap_or_else(|| self.nothing_known());
         let mut is_retired = false;
         loop {
             let wait = self.beat(&mut standing).await;
@@ -106,7 +120,7 @@ impl Presence {
         if !beat.alive {
             self.lead(false);
             error!(run.id = %self.store.run(), "taken for dead by the others; going on as another run");
-            *standing = Standing::new(self.timing.lease, self.store.is_exclusive());
+            *standing = self.nothing_known();
             if let Err(failed) = self.store.begin_run(&self.name).await {
                 warn!("no other run begun yet: {failed}");
                 return again / 4;
@@ -143,6 +157,10 @@ impl Presence {
             }
             self.clock.sleep(left).await;
         }
+    }
+
+    fn nothing_known(&self) -> Standing {
+        Standing::new(self.timing.lease, self.store.is_exclusive())
     }
 
     /// The machine's own time since it was started: leases run by the database's clock, which nobody adjusts.

@@ -348,7 +348,8 @@ async fn of_several_tokens_that_wait_the_newest_takes_the_place_of_a_dead_head()
     let names = two_wait(&app, true).await;
     app.no_faults().await;
     all_are_served(&app, &names, 3).await;
-    assert_eq!(app.reasons_of(EventKind::CandidateJudged).await, ["promoted"]);
+    // The newest to be stored is not always the newest to be issued: the other one waits until the new head was seen to live.
+    assert_eq!(app.reasons_of(EventKind::CandidateJudged).await, ["promoted", "passed"]);
     app.close().await;
 }
 

@@ -14,7 +14,7 @@ use super::Pools;
 use super::error::Error;
 
 /// How long a connection waits for a lock of the file. In one process only a checkpoint or a foreign reader can hold one.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a call waits for a connection: longer than `BUSY_TIMEOUT`, so that the cause is what is reported.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -245,7 +245,7 @@ async fn the_connections_are_set_up_as_a_vault_needs() {
         ("PRAGMA foreign_keys", 1),
         ("PRAGMA trusted_schema", 0),
         ("PRAGMA secure_delete", 1),
-        ("PRAGMA busy_timeout", 5_000),
+        ("PRAGMA busy_timeout", 2_000),
     ] {
         assert_eq!(sqlx::query_scalar::<_, i64>(pragma).fetch_one(write).await.unwrap(), expected, "{pragma}");
     }

@@ -50,7 +50,10 @@ const NEWEST_CANDIDATE: &str =
     concat!(version_columns!(), "WHERE connection_id = $1 AND candidate = 1 ORDER BY version DESC LIMIT 1");
 
 const HEAD_VERSION: &str = "SELECT head_version FROM connections WHERE id = $1";
-const STORED_SINCE: &str = "SELECT COUNT(*) FROM token_versions WHERE connection_id = $1 AND stored_at_us >= $2";
+// By the order of the trail: the clocks of two processes may differ by more than lies between the two. A merchant has one attempt at a
+// time, so that the newest that was armed is the one under way.
+const STORED_SINCE: &str = "SELECT COUNT(*) FROM change_trail WHERE connection_id = $1 AND kind = $2 AND seq > \
+     (SELECT COALESCE(MAX(seq), 0) FROM change_trail WHERE merchant_id = $3 AND kind = $4)";
 
 /// A token that the provider issued, sealed by the caller.
 #[derive(Clone, Debug)]
@@ -143,7 +146,7 @@ impl Store {
             let earlier = match new.earlier {
                 _ if is_late => EarlierTokens::MayBeRevoked,
                 // While this mint was under way another one of the same user came in: which of them lives is for a probe to say.
-                EarlierTokens::Revoked if stored_since(tx, connection.id, new.attempt.armed_at).await? => {
+                EarlierTokens::Revoked if stored_since_armed(tx, connection.id, new.attempt.merchant).await? => {
                     EarlierTokens::MayBeRevoked
                 }
                 earlier => earlier,
@@ -407,12 +410,13 @@ impl Store {
     }
 }
 
-/// Whether a token of the same user was stored since.
-async fn stored_since(tx: &mut Tx<'_>, connection: ConnectionId, since: Option<Timestamp>) -> Result<bool> {
-    let Some(since) = since else { return Ok(false) };
+/// Whether a token of the same user was stored since the merchant's attempt was armed.
+async fn stored_since_armed(tx: &mut Tx<'_>, connection: ConnectionId, merchant: Option<MerchantId>) -> Result<bool> {
     let (stored,): (i64,) = on_tx!(tx, conn => sqlx::query_as(STORED_SINCE)
         .bind(&connection.as_bytes()[..])
-        .bind(since.as_micros())
+        .bind(EventKind::TokenStored.as_str())
+        .bind(merchant.as_ref().map(|id| &id.as_bytes()[..]))
+        .bind(EventKind::AttemptArmed.as_str())
         .fetch_one(conn)
         .await)?;
     Ok(stored > 0)

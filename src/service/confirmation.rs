@@ -191,7 +191,8 @@ impl Services {
         if let Some(why) = nothing_left {
             // No mail went out: the same request may try again, and must not be answered as if one had.
             let event = act.event(EventKind::ConfirmationRequested, self.now());
-            self.parts.store.forget_request(request, event.connection(head.connection).reason(why)).await?;
+            let event = event.connection(head.connection).reason(why);
+            self.parts.store.forget_request(request, head.connection.as_bytes(), event).await?;
         }
         Ok(match (verdict, failed) {
             (MintVerdict::NotSent, _) => Error::new(Kind::ProviderUnavailable),

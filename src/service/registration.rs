@@ -117,7 +117,7 @@ impl Services {
         match self.parts.store.earlier(&request).await? {
             Earlier::Same(id) if self.may_try_again(AttemptId::from_bytes(id), &named).await? => {
                 let event = named.act.event(EventKind::RegistrationRequested, self.now()).merchant(named.merchant.id);
-                self.parts.store.forget_request(&request, event.reason("tried_again")).await?;
+                self.parts.store.forget_request(&request, &id, event.reason("tried_again")).await?;
             }
             Earlier::Same(id) => return self.registered_before(AttemptId::from_bytes(id), named).await,
             Earlier::Other => return Err(Error::new(Kind::RequestIdReused)),

@@ -17,7 +17,7 @@ const INSERT: &str = "INSERT INTO requests (caller, request_id, method, content_
                       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING request_id";
 
 const SETTLE: &str = "UPDATE requests SET settled = 1 WHERE caller = $1 AND request_id = $2";
-const FORGET: &str = "DELETE FROM requests WHERE caller = $1 AND request_id = $2";
+const FORGET: &str = "DELETE FROM requests WHERE caller = $1 AND request_id = $2 AND subject_id = $3";
 
 /// A request that changes something: who asked, under which id, for what.
 #[derive(Clone, Debug)]
@@ -119,17 +119,21 @@ impl Store {
         })
     }
 
-    /// Forgets a request that came to nothing, so that the same one may be carried out.
+    /// Forgets a request that came to nothing with this subject, so that the same one may be carried out.
     ///
     /// # Errors
-    /// As every write of the database.
-    pub async fn forget_request(&self, request: &Request, event: Event) -> Result<()> {
+    /// [`Error::Conflict`] when its twin got here first: then what stands there is the twin's.
+    pub async fn forget_request(&self, request: &Request, subject: &[u8; 16], event: Event) -> Result<()> {
         transaction!(self, "forget_request", tx => {
-            on_tx!(tx, conn => sqlx::query(FORGET)
+            let forgotten = on_tx!(tx, conn => sqlx::query(FORGET)
                 .bind(request.caller.as_str())
                 .bind(request.id.as_str())
+                .bind(&subject[..])
                 .run(conn)
                 .await)?;
+            if forgotten == 0 {
+                return Err(Error::Conflict("the same request is being carried out"));
+            }
             Ok(((), vec![event.clone()]))
         })
     }

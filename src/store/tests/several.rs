@@ -2,7 +2,7 @@
 //!
 //! On PostgreSQL there are two stores; on SQLite, where there can be one only, it is two runs by turns.
 
-use super::business::{Bench, probed, store_suite};
+use super::business::{Bench, probed, request, store_suite};
 use super::*;
 use crate::domain::attempt::AttemptState;
 use crate::domain::id::{RunId, TokenVersion};
@@ -22,6 +22,8 @@ store_suite! {
     a_token_that_comes_after_the_judgement_is_kept_as_well,
     only_what_was_given_up_in_doubt_can_come_late,
     of_several_candidates_the_others_wait_when_one_is_promoted,
+    which_of_two_mints_came_in_between_is_told_by_the_trail_and_not_by_their_clocks,
+    a_request_that_its_twin_carries_out_anew_is_not_forgotten,
 }
 
 mod first {
@@ -331,6 +333,43 @@ async fn of_several_candidates_the_others_wait_when_one_is_promoted(bench: Bench
     assert!(bench.store.judge_candidate(connection, TokenVersion(3), true, &act).await.unwrap());
     assert_eq!(bench.store.head(connection.id).await.unwrap().unwrap().number, TokenVersion(2));
     assert!(waiting().await.is_empty());
+}
+
+async fn which_of_two_mints_came_in_between_is_told_by_the_trail_and_not_by_their_clocks(bench: Bench) {
+    let act = Act::system();
+    let skew = Duration::from_secs(2);
+    // By the clock of the process that armed it.
+    let armed = async |shop: &str, is_ahead| {
+        let attempt = bench.armed(&bench.shop(shop).await).await;
+        let at = attempt.armed_at.unwrap();
+        Attempt { armed_at: Some(if is_ahead { at.plus(skew) } else { at.minus(skew) }), ..attempt }
+    };
+    let one = armed("shop-1", false).await;
+    let other = armed("shop-2", true).await;
+    let first = bench.store.commit_token(&bench.token(one, "100"), &act).await.unwrap();
+    let second = bench.store.commit_token(&bench.token(other, "100"), &act).await.unwrap();
+    assert_eq!((first.is_head, second.is_head), (true, false), "either may have revoked the other");
+    let head = bench.store.head(first.connection.id).await.unwrap().unwrap();
+    assert_eq!((head.number, head.liveness), (TokenVersion(1), Liveness::Suspect));
+    // Armed behind both of them, whatever its clock says: it revoked what was there.
+    let last = armed("shop-3", false).await;
+    let last = bench.store.commit_token(&bench.token(last, "100"), &act).await.unwrap();
+    assert!(last.is_head);
+    let versions = bench.store.versions(first.connection.id).await.unwrap();
+    let told: Vec<_> = versions.iter().map(|one| (one.number.0, one.candidate, one.liveness)).collect();
+    assert_eq!(told, [(3, false, Liveness::Live), (2, false, Liveness::Dead), (1, false, Liveness::Dead)]);
+}
+
+async fn a_request_that_its_twin_carries_out_anew_is_not_forgotten(bench: Bench) {
+    let (request, event) = (request("again", 1), || event(EventKind::RegistrationRequested));
+    let (given_up, anew) = ([1; 16], [2; 16]);
+    bench.store.note_event(&request, &given_up, event()).await.unwrap();
+    // Both of two processes read that it came to nothing; one was faster.
+    bench.store.forget_request(&request, &given_up, event()).await.unwrap();
+    bench.store.note_event(&request, &anew, event()).await.unwrap();
+    let late = bench.store.forget_request(&request, &given_up, event()).await;
+    assert!(matches!(late, Err(Error::Conflict(_))), "{late:?}");
+    assert_eq!(bench.store.earlier(&request).await.unwrap(), Earlier::Same(anew));
 }
 
 async fn first_starts(ground: Ground) {

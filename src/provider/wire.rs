@@ -111,7 +111,8 @@ fn account_of(fields: &BTreeMap<String, Json>) -> Option<ProviderAccount> {
         name: plain(fields.get("name")?.text()?, TEXT_CHARS_MAX),
         description: optional(fields, "description", |text| Some(plain(text.text()?, LONG_TEXT_CHARS_MAX)))?
             .unwrap_or_default(),
-        reference_id: optional(fields, "reference_id", |text| Some(plain(text.text()?, TEXT_CHARS_MAX)))?,
+        reference_id: optional(fields, "reference_id", |text| Some(plain(text.text()?, TEXT_CHARS_MAX)))?
+            .filter(|id| !id.is_empty()),
         owner: optional(fields, "owner_user_id", subject)?,
         state: AccountState::parse(&state),
         action_reasons: optional(fields, "action_reasons", words)?.unwrap_or_default(),

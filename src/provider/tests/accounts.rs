@@ -160,6 +160,14 @@ async fn an_account_that_breaks_one_rule_is_none_and_an_unknown_word_is_only_unk
         stub.play(Script::json(200, &with(name, bad).to_string()));
         assert_malformed(call(&client).account(&token, "4000000001").await);
     }
+    // An empty one is none, and what no database takes is in none of them.
+    stub.play(Script::json(200, &with("reference_id", json!("")).to_string()));
+    assert_eq!(call(&client).account(&token, "4000000001").await.unwrap().reference_id, None);
+    for name in ["name", "description", "reference_id"] {
+        stub.play(Script::json(200, &with(name, json!("a\0b")).to_string()));
+        let said = call(&client).account(&token, "4000000001").await.unwrap();
+        assert!(!format!("{said:?}").contains("\\0"), "{name}: {said:?}");
+    }
     let bare = json!({"account_id": "4000000001", "name": "a\u{202e}b", "state": "dormant", "type": "guild",
         "country": "US", "currencies": ["USD"], "disablement_time": 1_700_000_000});
     stub.play(Script::json(200, &bare.to_string()));

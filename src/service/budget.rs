@@ -269,7 +269,11 @@ impl Budget {
             };
             if attempts > 0 {
                 if attempts % STORE_TRIES == 0 {
-                    self.0.state().tell_all(|| Turn::Unavailable);
+                    let mut state = self.0.state();
+                    state.tell_all(|| Turn::Unavailable);
+                    if self.0.draining.is_cancelled() {
+                        state.give_up_telling();
+                    }
                 }
                 pause(STORE_RETRY).await;
             }
@@ -277,10 +281,9 @@ impl Budget {
     }
 
     async fn bid(&self, pace: Pace, waiting: Waiting, has_bid: &mut bool) -> Bidding {
-        let answer = self.0.store.bid_for_slot(self.0.app, pace, waiting).await?;
-        let told = Instant::now();
+        let (answer, looked) = self.0.store.bid_for_slot(self.0.app, pace, waiting).await?;
         *has_bid = answer.granted.is_none();
-        self.0.state().note(&answer, told);
+        self.0.state().note(&answer, looked);
         let Some(wait) = answer.granted else {
             tokio::select! {
                 () = pause(answer.ask_in) => {}
@@ -288,9 +291,9 @@ impl Budget {
             }
             return Ok(());
         };
-        // That long from when the database looked, which was before it answered: so this is not too early.
-        let due = told.checked_add(wait).unwrap_or(told);
-        pause(wait.saturating_sub(LEAD)).await;
+        let (due, late) = due(looked, wait, Instant::now());
+        self.0.state().delay(late);
+        pause(due.saturating_duration_since(Instant::now()).saturating_sub(LEAD)).await;
         self.0.state().hand_over(due);
         Ok(())
     }
@@ -343,7 +346,7 @@ impl Budget {
     /// A call leaves that much after its slot.
     fn left_late(&self, by: Duration) {
         let mut state = self.0.state();
-        state.late = state.late.saturating_add(by);
+        state.delay(by);
         self.keep_pumping(&mut state);
         self.0.news.notify_one();
     }
@@ -374,6 +377,17 @@ impl State {
         let Some(front) = self.queue.front() else { return Next::Withdraw };
         let calls = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
         Next::Bid(self.pace, Waiting { lane: front.lane, waited: front.since.elapsed(), calls })
+    }
+
+    /// A call leaves that much later than its slot, and the others do not know of it yet.
+    fn delay(&mut self, by: Duration) {
+        self.late = self.late.saturating_add(by);
+    }
+
+    /// Gives up telling the others what happened: the process is to end, and the database cannot be used.
+    fn give_up_telling(&mut self) {
+        self.is_throttled = false;
+        self.late = Duration::ZERO;
     }
 
     /// The pump ends, unless there is something to do by now.
@@ -439,6 +453,14 @@ impl Drop for Leaving<'_> {
     }
 }
 
+/// When a call leaves whose slot is that long from when the database had looked, and by how much that is later than the slot: where the
+/// answer took so long that the slot is over, those behind follow as much later.
+fn due(looked: Instant, wait: Duration, told: Instant) -> (Instant, Duration) {
+    let slot = looked.checked_add(wait).unwrap_or(looked);
+    let late = told.saturating_duration_since(slot);
+    if late > LATE_MAX { (told, late) } else { (slot, Duration::ZERO) }
+}
+
 fn intervals(interval: Duration, count: usize) -> Duration {
     interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
 }
@@ -460,4 +482,46 @@ fn draining() -> Error {
 fn unavailable() -> Error {
     let error = Error::new(Kind::StoreUnavailable).because("no slot can be had for a call");
     error.retry_after(STORE_RETRY.saturating_mul(STORE_TRIES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ambient::{Clock as _, SystemClock, SystemEntropy};
+    use crate::domain::app::Environment;
+    use crate::store::{Location, StoreKeys};
+    use crate::vault::{Keyring, Vault};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[tokio::test]
+    async fn a_slot_counts_from_when_the_database_had_looked_and_one_that_is_over_delays_those_behind() {
+        let looked = Instant::now();
+        assert_eq!(due(looked, MS(300), looked + MS(2)), (looked + MS(300), Duration::ZERO));
+        assert_eq!(due(looked, MS(300), looked + MS(300) + LATE_MAX), (looked + MS(300), Duration::ZERO));
+        assert_eq!(due(looked, MS(300), looked + MS(1_300)), (looked + MS(1_300), MS(1_000)));
+    }
+
+    #[tokio::test]
+    async fn a_process_ends_though_nobody_can_be_told_that_it_was_throttled() {
+        let dir = tempfile::tempdir().unwrap();
+        let location = Location::parse(&format!("sqlite://{}", dir.path().join("test.db").display())).unwrap();
+        let vault = Arc::new(Vault::new(Keyring::generate(&SystemEntropy, SystemClock.now())));
+        let keys = StoreKeys {
+            signer: Arc::<Vault>::clone(&vault),
+            mac: Arc::<Vault>::clone(&vault),
+            check_value: vault.check_value(),
+        };
+        let store = Store::open(&location, keys, Arc::new(SystemClock), Arc::new(SystemEntropy)).await.unwrap();
+        let app = store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
+        let (store, tasks) = (Arc::new(store), TaskTracker::new());
+        let budget = Budget::new(Arc::clone(&store), app.id, Pace::default(), tasks.clone());
+        store.close().await;
+        budget.throttled();
+        budget.left_late(MS(500));
+        budget.begin_to_drain();
+        tasks.close();
+        let ended = tokio::time::timeout(Duration::from_secs(60), tasks.wait()).await;
+        assert!(ended.is_ok(), "the process would not end before the database is there again");
+    }
 }

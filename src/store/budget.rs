@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sqlx::FromRow;
+use tokio::time::Instant;
 
 use super::clock::db_now;
 use super::tx::{Run as _, Tx, on_tx, record};
@@ -60,10 +61,15 @@ impl Store {
     /// Bids for the next slot, and takes it if it is free, near, and nobody else's bid is better. Who is not granted it leaves the bid
     /// standing, for the others to see. A slot whose commit has no clear outcome is not granted, and goes by unused.
     ///
+    /// With the answer comes when the database had looked, at the latest: from then on its times count, however long the commit took.
+    ///
     /// # Errors
     /// The database's.
-    pub async fn bid_for_slot(&self, app: AppId, pace: Pace, waiting: Waiting) -> Result<Answer> {
-        record!(self, "bid_for_slot", tx => bid(tx, self.run(), app, pace, waiting).await.map(|(answer, _)| answer))
+    pub async fn bid_for_slot(&self, app: AppId, pace: Pace, waiting: Waiting) -> Result<(Answer, Instant)> {
+        record!(self, "bid_for_slot", tx => {
+            let (answer, _, looked) = bid(tx, self.run(), app, pace, waiting).await?;
+            Ok((answer, looked))
+        })
     }
 
     /// Nothing waits here any more.
@@ -104,17 +110,18 @@ impl Store {
     }
 }
 
-/// One bid, in a transaction of its own.
+/// One bid, in a transaction of its own; with the slots as they stand then, and when the database had looked at its clock.
 pub(in crate::store) async fn bid(
     tx: &mut Tx<'_>,
     run: RunId,
     app: AppId,
     pace: Pace,
     waiting: Waiting,
-) -> Result<(Answer, Slots)> {
+) -> Result<(Answer, Slots, Instant)> {
     let mut slots = lock(tx, app).await?;
     // Behind the lock: whoever waited for it comes later by this clock, too.
     let now = db_now(tx).await?;
+    let looked = Instant::now();
     let rows: Vec<BidRow> = on_tx!(tx, conn => sqlx::query_as(OTHERS)
         .bind(&app.as_bytes()[..])
         .bind(&run.as_bytes()[..])
@@ -131,7 +138,7 @@ pub(in crate::store) async fn bid(
     } else {
         put_bid(tx, run, app, &own, now).await?;
     }
-    Ok((answer, slots))
+    Ok((answer, slots, looked))
 }
 
 async fn put_bid(tx: &mut Tx<'_>, run: RunId, app: AppId, bid: &Bid, now: Timestamp) -> Result<()> {

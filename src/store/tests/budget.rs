@@ -36,7 +36,7 @@ fn waiting(lane: Lane) -> Waiting {
 async fn bid_as(bench: &Bench, run: RunId, waiting: Waiting) -> (Answer, Option<Timestamp>) {
     let store: &Store = &bench.store;
     let bidden = record!(store, "bid", tx => bid(tx, run, bench.app, pace(), waiting).await);
-    let (answer, slots) = bidden.unwrap();
+    let (answer, slots, _) = bidden.unwrap();
     (answer, answer.granted.map(|_| slots.next_at.minus(answer.interval)))
 }
 
@@ -110,7 +110,7 @@ async fn a_throttled_call_slows_every_process_down(bench: Bench) {
     let window = pace().window();
     for _ in 0..3 {
         assert_eq!(bench.store.slow_down(bench.app, pace()).await.unwrap(), 2, "calls under way say nothing new");
-        let answer = bench.store.bid_for_slot(bench.app, pace(), waiting(Lane::Exchange)).await.unwrap();
+        let (answer, _) = bench.store.bid_for_slot(bench.app, pace(), waiting(Lane::Exchange)).await.unwrap();
         if answer.granted.is_none() {
             assert_eq!(answer.interval, pace().interval() * 2);
             assert!(answer.next_in <= window, "{answer:?}");
@@ -126,7 +126,7 @@ async fn a_throttled_call_slows_every_process_down(bench: Bench) {
         assert_eq!(bench.store.slow_down(bench.app, pace()).await.unwrap(), slowdown);
     }
     intruder.run("UPDATE budgets SET next_at_us = 0, slowed_until_us = slowed_until_us - 9000001").await.unwrap();
-    let answer = bench.store.bid_for_slot(bench.app, pace(), waiting(Lane::Exchange)).await.unwrap();
+    let (answer, _) = bench.store.bid_for_slot(bench.app, pace(), waiting(Lane::Exchange)).await.unwrap();
     assert_eq!((answer.granted, answer.interval), (Some(Duration::ZERO), pace().interval()), "all is as before");
 }
 
@@ -134,7 +134,7 @@ async fn a_bid_that_was_withdrawn_is_gone(bench: Bench) {
     take(&bench, run(), Lane::Merchant).await;
     let mut intruder = bench.ground.intruder().await;
     intruder.run("UPDATE budgets SET next_at_us = next_at_us + 1000000").await.unwrap();
-    let answer = bench.store.bid_for_slot(bench.app, pace(), waiting(Lane::Merchant)).await.unwrap();
+    let (answer, _) = bench.store.bid_for_slot(bench.app, pace(), waiting(Lane::Merchant)).await.unwrap();
     assert_eq!(answer.granted, None);
     assert_eq!(intruder.number("SELECT COUNT(*) FROM budget_bids").await, 1);
     bench.store.withdraw_bid(bench.app).await.unwrap();

@@ -130,7 +130,12 @@ impl Presence {
         standing.beaten(began, &beat);
         self.lead(standing.leads_for(self.machine_time()).is_some());
         if standing.may_bury(began) {
-            self.bury(&beat).await;
+            // However slow the database is: who leads no more buries no more, and is to be seen itself.
+            tokio::select! {
+                () = self.bury(&beat) => {}
+                () = self.end_of_leadership(standing) => self.lead(false),
+                () = self.clock.sleep(again) => {}
+            }
         }
         again
     }

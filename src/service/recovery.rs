@@ -41,9 +41,11 @@ impl Services {
     /// comes late and is kept. Read trails are closed where they end. What is settled by somebody else at the same time is settled.
     ///
     /// # Errors
-    /// As every use of the database; [`super::Kind::DataCorrupt`] when a read trail is damaged, after all the rest was done.
+    /// As every use of the database; [`super::Kind::DataCorrupt`] when what an attempt needs or a read trail is damaged, after all the
+    /// rest was done.
     pub async fn settle_orphans(&self) -> Result<()> {
         let act = Act::system();
+        let mut unsettled = None;
         for attempt in self.parts.store.orphaned_attempts().await? {
             let (to, judge_at, outcome) = match attempt.state {
                 AttemptState::Received => (AttemptState::NotSent, None, Some(FlowOutcome::NotSent)),
@@ -53,10 +55,16 @@ impl Services {
             match self.parts.store.settle(&attempt, to, OWNER_DIED, judge_at, outcome, &act).await {
                 Ok(()) => warn!(attempt.id = %attempt.id, "its owner died: {}", to.as_str()),
                 Err(store::Error::Conflict(_)) => {}
+                // A damaged one holds up no other.
+                Err(damaged @ store::Error::Corrupt(_)) => {
+                    warn!(attempt.id = %attempt.id, "its owner died, and it cannot be settled: {damaged}");
+                    unsettled = Some(damaged);
+                }
                 Err(failed) => return Err(failed.into()),
             }
         }
-        Ok(self.parts.store.close_orphaned_trails().await?)
+        self.parts.store.close_orphaned_trails().await?;
+        unsettled.map_or(Ok(()), |damaged| Err(damaged.into()))
     }
 
     /// Settles what dead processes left, judges attempts in doubt whose time has come, looks for accounts in doubt and at heads, for ever.

@@ -7,6 +7,7 @@ mod commits;
 mod ground;
 mod lists;
 mod openings;
+mod refused;
 mod registered;
 mod schemas;
 mod several;

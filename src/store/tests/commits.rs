@@ -36,7 +36,7 @@ async fn behind_a_proxy(ground: &Ground) -> (Store, Proxy) {
     (store, proxy)
 }
 
-fn order(app: AppId, external_id: &str) -> AuthorizationOrder {
+pub(super) fn order(app: AppId, external_id: &str) -> AuthorizationOrder {
     let now = SystemClock.now();
     let merchant = Merchant {
         id: MerchantId::generate(&SystemClock, &SystemEntropy),

@@ -90,7 +90,6 @@ const BANNED: &[(&str, &str)] = &[
     ("#[allow", "use #[expect(…, reason = …)]"),
     ("#![allow", "use #![expect(…, reason = …)]"),
     ("#[ignore", "a test that does not run holds nothing"),
-    ("AssertSqlSafe", "SQL is a constant"),
 ];
 
 /// What stands nowhere at all, comments and strings included, in parts so that this file may be read by its own rule.
@@ -103,6 +102,9 @@ const BY_HAND: &[&str] = &["domain/budget", "app/doctor/remote"];
 const SQL_WRITES: &[&str] = &["INSERT", "UPDATE", "DELETE"];
 const SQL_VERBS: &[&str] =
     &["INSERT", "UPDATE", "DELETE", "SELECT", "WITH", "CREATE", "ALTER", "DROP", "PRAGMA", "BEGIN"];
+const SQL_PREPARED: &[&str] = &["INSERT", "UPDATE", "DELETE", "SELECT", "WITH", "PRAGMA"];
+/// Where `every_statement_prepares` has its statements from.
+const SQL_LISTS: &[&str] = &["STATEMENTS", "DIALECTS"];
 
 fn check_layer(source: &Source, faults: &mut Vec<String>) {
     let Some((layer, may_name)) = LAYERS.iter().find(|(layer, _)| *layer == source.layer()) else {
@@ -163,7 +165,7 @@ fn has_literal(source: &Source, from: usize, to: usize, verbs: &[&str]) -> bool 
 /// Constants of the store whose SQL writes.
 fn write_constants(sources: &[Source]) -> Vec<String> {
     let mut names = Vec::new();
-    for source in sources.iter().filter(|source| source.layer() == "store") {
+    for source in sources.iter().filter(|source| source.layer() == "store" && !is_test(source)) {
         for at in words(&source.code, "const") {
             let end = source.code[at..].find(';').map_or(source.code.len(), |end| at + end);
             if has_literal(source, at, end, SQL_WRITES) {
@@ -174,8 +176,17 @@ fn write_constants(sources: &[Source]) -> Vec<String> {
     names
 }
 
+/// Tests are not the product: they make schemas and tamper with rows.
+fn is_test(source: &Source) -> bool {
+    source.path.contains("/tests")
+}
+
 fn check_sql(source: &Source, writes: &[String], faults: &mut Vec<String>) {
+    if is_test(source) {
+        return;
+    }
     let code = &source.code;
+    faults.extend(words(code, "AssertSqlSafe").map(|at| source.at(at, "AssertSqlSafe: SQL is a constant")));
     for (at, call) in code.match_indices("format!(").chain(code.match_indices("format!{")) {
         let from = at + call.len();
         let end = code[from..].match_indices('"').nth(1).map_or(code.len(), |(end, _)| from + end);
@@ -199,12 +210,41 @@ fn check_sql(source: &Source, writes: &[String], faults: &mut Vec<String>) {
     }
 }
 
+/// Every constant with SQL stands in its file's list of those that are prepared on each engine. What controls a transaction cannot be.
+fn check_statements(source: &Source, faults: &mut Vec<String>) {
+    if source.layer() != "store" || is_test(source) {
+        return;
+    }
+    let code = &source.code;
+    let end_of = |at: usize| code[at..].find(';').map_or(code.len(), |end| at + end);
+    let constants = || words(code, "const").filter_map(|at| Some((at, paths(&code[at + "const".len()..]).pop()?)));
+    let lists = constants().filter(|(_, name)| SQL_LISTS.contains(&name.as_str()));
+    let listed: String = lists.map(|(at, _)| &code[at..end_of(at)]).collect();
+    for (at, name) in constants() {
+        // What is put together may begin with a macro.
+        let is_sql = has_literal(source, at, end_of(at), SQL_PREPARED) || code[at..end_of(at)].contains("concat!(");
+        if is_sql && words(&listed, &name).next().is_none() {
+            faults.push(source.at(at, &format!("{name} is missing from STATEMENTS or DIALECTS")));
+        }
+    }
+    for call in ["query", "query_as", "query_scalar", "raw_sql"] {
+        for at in words(code, call) {
+            // The first argument, after the types.
+            let end = code[at..].find([';', ')']).map_or(code.len(), |end| at + end);
+            let argument = code[at..end].find('(').map_or("", |open| code[at + open + 1..end].trim_start());
+            if argument.starts_with(['"', 'r']) && has_literal(source, at, end, SQL_VERBS) {
+                faults.push(source.at(at, "SQL is a constant in STATEMENTS"));
+            }
+        }
+    }
+}
+
 fn check_bans(source: &Source, faults: &mut Vec<String>) {
     for (banned, why) in BANNED {
         faults.extend(source.code.match_indices(banned).map(|(at, _)| source.at(at, &format!("{banned}: {why}"))));
     }
     // Tests stand one or two modules deeper than what they test.
-    let tests = if source.path.contains("/tests") { Some(0) } else { source.code.find("#[cfg(test)]") };
+    let tests = if is_test(source) { Some(0) } else { source.code.find("#[cfg(test)]") };
     let product = &source.code[..tests.unwrap_or(source.code.len())];
     let climbs = product.match_indices("super::super");
     faults.extend(climbs.map(|(at, _)| source.at(at, "super::super: name it from crate::")));
@@ -221,7 +261,7 @@ fn check_mints(source: &Source, faults: &mut Vec<String>) {
 }
 
 fn check_permits(source: &Source, faults: &mut Vec<String>) {
-    if !BY_HAND.contains(&source.path.as_str()) && !source.path.contains("/tests") {
+    if !BY_HAND.contains(&source.path.as_str()) && !is_test(source) {
         faults.extend(words(&source.code, "by_hand").map(|at| source.at(at, "by_hand: take a permit of the budget")));
     }
 }
@@ -239,6 +279,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
         check_layer(source, &mut faults);
         check_crates(source, &sources, &mut faults);
         check_sql(source, &writes, &mut faults);
+        check_statements(source, &mut faults);
         check_bans(source, &mut faults);
         check_mints(source, &mut faults);
         check_permits(source, &mut faults);
@@ -327,7 +368,15 @@ fn every_rule_bites() {
             "fn f() { query_as::<_, R>(\"DELETE FROM a RETURNING b\").bind(1).fetch_optional(&self.write) }",
             "`tx`",
         ),
+        ("store/a.rs", "fn f() { query(AssertSqlSafe(text)) }", "SQL is a constant"),
         ("store/a.rs", "fn f() { query(&format!(\"SELECT {c}\")) }", "not made by format!"),
+        (
+            "store/a.rs",
+            "const A: &str = \"SELECT 1\"; const B: &str = \"SELECT 2\"; const STATEMENTS: &[&str] = &[A];",
+            "B is missing from STATEMENTS",
+        ),
+        ("store/a.rs", "const A: Dialect = Dialect { sqlite: \"SELECT 1\", postgres: \"SELECT 2\" };", "A is missing"),
+        ("store/a.rs", "fn f() { sqlx::query_scalar::<_, i64>(\"SELECT 1\").fetch_one(tx) }", "constant in STATEMENTS"),
         ("service/accounts.rs", "use super::exchange::Mint;", "exchange has no place here"),
         ("service/accounts/opening.rs", "fn f() { client.register(x) }", "register has no place here"),
         ("service/probe.rs", "fn f() { client.by(Permit::by_hand(), about) }", "take a permit of the budget"),
@@ -350,14 +399,15 @@ fn every_rule_bites() {
         ),
         ("provider/a.rs", "use super::http; #[cfg(test)] mod tests { use super::super::http; }"),
         ("provider/tests/a.rs", "use super::super::http;"),
+        ("store/tests/a.rs", "fn f() { query(AssertSqlSafe(format!(\"DROP SCHEMA {name}\"))).execute(conn) }"),
         (
             "store/a.rs",
-            "const ADD: &str = \"INSERT INTO a\"; fn f() { on_tx!(tx, conn => query_as(ADD).bind(1).fetch_optional(conn)) }",
+            "const ADD: &str = \"INSERT INTO a\"; const STATEMENTS: &[&str] = &[ADD]; fn f() { on_tx!(tx, conn => query_as(ADD).bind(1).fetch_optional(conn)) }",
         ),
         ("sandbox.rs", "use crate::domain::ambient::{Clock, Entropy}; use axum::Router; fn f() { std::time::x() }"),
         (
             "store/a.rs",
-            "const ADD: &str = \"INSERT INTO a\"; const GET: &str = \"SELECT 1\"; fn f() { query(ADD).fetch_one(&mut **tx); query(GET).fetch_one(pool); query(ADD).execute(pool) }",
+            "const ADD: &str = \"INSERT INTO a\"; const GET: &str = \"SELECT 1\"; const STATEMENTS: &[&str] = &[ADD, GET]; fn f() { query(ADD).fetch_one(&mut **tx); query(GET).fetch_one(pool); query(ADD).execute(pool) }",
         ),
     ] {
         assert_eq!(check(&[(path.into(), text.into())]), Vec::<String>::new(), "{text}");

@@ -21,11 +21,11 @@ const INSERT_READS: &str = "INSERT INTO read_records (trail_id, seq, time_us, re
 const CLOSE: &str =
     "UPDATE trails SET closed_at_us = $1 WHERE id = $2 AND kind = 'read' AND seq = $3 AND closed_at_us IS NULL";
 // Takes the lock of the row: behind whatever a transaction of unknown outcome is still doing at the server.
-const HEAD: &str = "UPDATE trails SET seq = seq WHERE id = $1 RETURNING seq, hash";
+const LOCK_READS: &str = "UPDATE trails SET seq = seq WHERE id = $1 RETURNING seq, hash";
 
 /// Every statement of this file, for the test that prepares them on each engine.
 #[cfg(test)]
-pub(in crate::store) const STATEMENTS: &[&str] = &[INSERT_READS, CLOSE, HEAD];
+pub(in crate::store) const STATEMENTS: &[&str] = &[INSERT_READS, CLOSE, LOCK_READS];
 
 /// A read trail of this process. Whoever holds it is its only writer.
 #[derive(Debug)]
@@ -232,7 +232,7 @@ async fn append_read(tx: &mut Tx<'_>, head: TrailHead, record: &Record, sealed: 
 }
 
 pub(super) async fn read_head(tx: &mut Tx<'_>, id: TrailId) -> Result<Option<TrailHead>, Error> {
-    let row = on_tx!(tx, conn => sqlx::query_as::<_, HeadRow>(HEAD)
+    let row = on_tx!(tx, conn => sqlx::query_as::<_, HeadRow>(LOCK_READS)
         .bind(id.as_bytes().as_slice()).fetch_optional(conn).await)?;
     row.map(|row| Ok(TrailHead { trail: id, seq: seq_from(row.seq)?, hash: Hash(fixed(&row.hash)?) })).transpose()
 }

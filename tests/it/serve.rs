@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::Signal;
+use strongroom::domain::ambient::{Clock as _, SystemClock};
 
+use crate::support::app::{LOOK_EVERY, LOOKS_MAX};
 use crate::support::installation::{Installation, Setting, run};
+use crate::support::replica::Replica;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_strongroom");
 
@@ -53,10 +56,38 @@ async fn serve_starts_from_a_file_serves_reloads_and_ends_when_told() {
     server.signal(Signal::HUP);
     server.logged("configuration not reloaded", 1).await;
     std::fs::write(config, text).unwrap();
+    certificates_change(&installation, &server).await;
 
     let verified = server.call("auditor", &["audit", "verify", "--json"]);
     assert!(verified.status.success(), "{verified:?}");
     server.terminate().await;
+}
+
+/// Half a certificate leaves the last good one in force; another one is shown from then on.
+async fn certificates_change(installation: &Installation, server: &Replica) {
+    let shown = || server.call("onboarding", &["merchant", "list"]);
+    let files = ["tls/server.pem", "tls/server.key"].map(|file| installation.product(file));
+    let good = files.clone().map(|file| std::fs::read(file).unwrap());
+    std::fs::write(&files[0], "half of one").unwrap();
+    server.signal(Signal::HUP);
+    // Both listeners have it.
+    server.logged("certificates not reloaded", 2).await;
+    assert!(shown().status.success(), "{:?}", shown());
+
+    let of_a_caller = &installation.dev().callers["payments"];
+    let wrong = [&of_a_caller.cert, &of_a_caller.key].map(|file| std::fs::read(file).unwrap());
+    for (contents, is_ours) in [(wrong, false), (good, true)] {
+        for (file, content) in files.iter().zip(contents) {
+            std::fs::write(file, content).unwrap();
+        }
+        server.signal(Signal::HUP);
+        let mut looks = 0;
+        while shown().status.success() != is_ours {
+            looks += 1;
+            assert!(looks < LOOKS_MAX, "{:?}\n{}", shown(), server.log());
+            SystemClock.sleep(LOOK_EVERY).await;
+        }
+    }
 }
 
 #[test]

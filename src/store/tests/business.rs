@@ -75,6 +75,29 @@ pub(super) fn request(id: &str, content: u8) -> Request {
     Request { caller, id: RequestId::parse(id).unwrap(), method: "Test", content_hash: [content; 32] }
 }
 
+/// The order that makes a merchant.
+pub(super) fn order(app: AppId, external_id: &str, request_id: &str) -> AuthorizationOrder {
+    let now = SystemClock.now();
+    let merchant = Merchant {
+        id: MerchantId::generate(&SystemClock, &SystemEntropy),
+        external_id: ExternalId::parse(external_id).unwrap(),
+        labels: Label::parse_all(&["region:eu"]).unwrap(),
+        created_at: now,
+    };
+    let invitation = Invitation {
+        id: InvitationId::generate(&SystemClock, &SystemEntropy),
+        app,
+        merchant: merchant.id,
+        return_url: "https://platform.test/".to_owned(),
+        requested_by: "spiffe://dev.strongroom/service/onboarding".to_owned(),
+        leave: None,
+        created_at: now,
+        expires_at: now.plus(Duration::from_secs(60)),
+    };
+    let request = request(request_id, 1);
+    AuthorizationOrder { merchant, merchant_is_new: true, private: None, invitation, request }
+}
+
 impl Bench {
     pub(super) async fn sqlite() -> Self {
         Self::on(Ground::file()).await
@@ -92,25 +115,7 @@ impl Bench {
     }
 
     pub(super) fn order(&self, external_id: &str, request_id: &str) -> AuthorizationOrder {
-        let now = SystemClock.now();
-        let merchant = Merchant {
-            id: MerchantId::generate(&SystemClock, &SystemEntropy),
-            external_id: ExternalId::parse(external_id).unwrap(),
-            labels: Label::parse_all(&["region:eu"]).unwrap(),
-            created_at: now,
-        };
-        let invitation = Invitation {
-            id: InvitationId::generate(&SystemClock, &SystemEntropy),
-            app: self.app,
-            merchant: merchant.id,
-            return_url: "https://platform.test/".to_owned(),
-            requested_by: "spiffe://dev.strongroom/service/onboarding".to_owned(),
-            leave: None,
-            created_at: now,
-            expires_at: now.plus(Duration::from_secs(60)),
-        };
-        let request = request(request_id, 1);
-        AuthorizationOrder { merchant, merchant_is_new: true, private: None, invitation, request }
+        order(self.app, external_id, request_id)
     }
 
     pub(super) async fn shop(&self, external_id: &str) -> Shop {

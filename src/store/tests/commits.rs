@@ -1,13 +1,12 @@
 //! Commits whose answer is lost: the connection to PostgreSQL is cut around them, again and again. What was acknowledged is there, what
 //! was asked for once is there once, and whoever asked hears which of the two it was.
 
-use super::business::request;
+use super::business::order;
 use super::*;
 use crate::domain::ambient::{Timestamp, random};
 use crate::domain::app::Environment;
-use crate::domain::id::{InvitationId, ProviderCallId};
-use crate::domain::merchant::Merchant;
-use crate::domain::name::{ExternalId, Label};
+use crate::domain::id::ProviderCallId;
+use crate::domain::name::ExternalId;
 use crate::domain::provider_call::{About, CallOutcome, ProviderCall};
 use crate::domain::trail::Act;
 
@@ -34,28 +33,6 @@ async fn behind_a_proxy(ground: &Ground) -> (Store, Proxy) {
     let store = Store::open(&location, keys([1; 16]), Arc::new(SystemClock), Arc::new(SystemEntropy)).await.unwrap();
     store.stamp("wepay", Environment::Stage, "4711").await.unwrap();
     (store, proxy)
-}
-
-pub(super) fn order(app: AppId, external_id: &str) -> AuthorizationOrder {
-    let now = SystemClock.now();
-    let merchant = Merchant {
-        id: MerchantId::generate(&SystemClock, &SystemEntropy),
-        external_id: ExternalId::parse(external_id).unwrap(),
-        labels: Label::parse_all(&["region:eu"]).unwrap(),
-        created_at: now,
-    };
-    let invitation = Invitation {
-        id: InvitationId::generate(&SystemClock, &SystemEntropy),
-        app,
-        merchant: merchant.id,
-        return_url: "https://platform.test/".to_owned(),
-        requested_by: "spiffe://dev.strongroom/service/onboarding".to_owned(),
-        leave: None,
-        created_at: now,
-        expires_at: now.plus(Duration::from_secs(60)),
-    };
-    let request = request(external_id, 1);
-    AuthorizationOrder { merchant, merchant_is_new: true, private: None, invitation, request }
 }
 
 fn call() -> CallEntry {
@@ -103,7 +80,7 @@ async fn a_thousand_commits_whose_connection_is_cut_lose_nothing_and_double_noth
             while proxy.struck() < CUTS {
                 let name = format!("shop-{task}-{asked}");
                 asked += 1;
-                let order = order(app, &name);
+                let order = order(app, &name, &name);
                 // Whoever hears that nothing was changed, or nobody knows, asks again as a caller would: by the same request.
                 while let Err(failed) = store.start_authorization(&order, &Act::system()).await {
                     assert!(failed.is_retryable() || matches!(failed, Error::CommitUnknown { .. }), "{failed:?}");

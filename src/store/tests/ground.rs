@@ -1,7 +1,7 @@
 //! What a store stands on in a test: a file of its own, or a schema of its own on the PostgreSQL server that the environment names.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -12,6 +12,13 @@ use url::Url;
 use crate::domain::ambient::{SystemEntropy, random};
 use crate::domain::secret::Secret;
 use crate::store::{Location, Postgres};
+
+// The tests from outside skip by the same rule.
+#[path = "../../../tests/it/support/prepared.rs"]
+#[expect(clippy::duplicate_mod, reason = "tests of the sandbox have it as well, and neither layer may name the other")]
+mod prepared;
+
+use self::prepared::prepared;
 
 /// URL of a superuser, with its password, which the roles below have too.
 const SERVER: &str = "STRONGROOM_TEST_POSTGRES";
@@ -54,15 +61,9 @@ impl Ground {
         Self::schema().await
     }
 
-    /// A schema; none where no server is named, which is said once.
+    /// A schema; none, with a word about it, where no server is named, which CI never permits.
     pub(in crate::store) async fn schema() -> Option<Self> {
-        static SKIPPED: Once = Once::new();
-        #[expect(clippy::disallowed_methods, reason = "which server the tests may use is said by the environment")]
-        let Ok(server) = std::env::var(SERVER) else {
-            #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-            SKIPPED.call_once(|| eprintln!("{SERVER} is not set: PostgreSQL skipped; ./scripts/test has one"));
-            return None;
-        };
+        let server = prepared(SERVER)?.into_string().unwrap();
         let server = Url::parse(&server).unwrap();
         let mut name = "t_".to_owned();
         random::<8>(&SystemEntropy).iter().for_each(|byte| write!(name, "{byte:02x}").unwrap());

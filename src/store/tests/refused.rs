@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::span;
 
-use super::commits::order;
+use super::business::order;
 use super::*;
 use crate::domain::name::ExternalId;
 use crate::domain::trail::Act;
@@ -64,7 +64,7 @@ async fn pause(up_to_ms: u64) {
 
 async fn until_acknowledged(store: &Store, name: &str) {
     let app = store.deployment().await.unwrap().map(|row| AppId::from_slice(&row.app_id).unwrap()).unwrap();
-    let order = order(app, name);
+    let order = order(app, name, name);
     while let Err(failed) = store.start_authorization(&order, &Act::system()).await {
         assert!(failed.is_retryable() || matches!(failed, Error::CommitUnknown { .. }), "{failed:?}");
         // Whoever hears that nothing was changed, or nobody knows, asks again as a caller would: by the same request.

@@ -191,7 +191,7 @@ pub struct PostgresConfig {
     pub url: String,
     /// File with the user's password; without it the server must know the user by its certificate, or by where it connects from.
     pub password_file: Option<PathBuf>,
-    /// Authorities of the server's certificate, PEM. With it the connection is encrypted and the server's name checked; only on a
+    /// Authorities of the server's certificate, PEM; the driver trusts the public web's beside them. With it the connection is encrypted and the server's name checked; only on a
     /// loopback address may it be absent.
     pub ca_file: Option<PathBuf>,
     /// Our own certificate chain, PEM, where the server wants one.

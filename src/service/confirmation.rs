@@ -1,5 +1,7 @@
 //! Having the provider ask a registered merchant to confirm, which makes its temporary token permanent.
 
+use tracing::warn;
+
 use super::budget::Patience;
 use super::error::{Error, Kind, Result};
 use super::registration::refused_by_provider;
@@ -179,9 +181,6 @@ impl Services {
     }
 
     async fn not_mailed(&self, head: &Version, request: &Request, failed: CallError, act: &Act) -> Result<Error> {
-        if matches!(failed.signal(CallKind::OtherWithToken), Signal::Dead | Signal::Suspect) {
-            self.probe(head.connection, Patience::until(Lane::Merchant, None), act).await?;
-        }
         let verdict = mint_verdict(&failed);
         let nothing_left = match verdict {
             MintVerdict::NotSent => Some("not_sent"),
@@ -193,6 +192,12 @@ impl Services {
             let event = act.event(EventKind::ConfirmationRequested, self.now());
             let event = event.connection(head.connection).reason(why);
             self.parts.store.forget_request(request, head.connection.as_bytes(), event).await?;
+        }
+        // Behind that: there may be no leave to look.
+        if matches!(failed.signal(CallKind::OtherWithToken), Signal::Dead | Signal::Suspect)
+            && let Err(unseen) = self.probe(head.connection, Patience::until(Lane::Merchant, None), act).await
+        {
+            warn!(connection.id = %head.connection, "token not looked at after a mail was refused: {unseen}");
         }
         Ok(match (verdict, failed) {
             (MintVerdict::NotSent, _) => Error::new(Kind::ProviderUnavailable),

@@ -51,7 +51,7 @@ pub struct Postgres {
 /// How a connection to PostgreSQL is encrypted: the server's certificate must come from an authority, and bear its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PostgresTls {
-    /// Authorities of the server's certificate, PEM.
+    /// Authorities of the server's certificate, PEM. The driver trusts the public web's beside them.
     pub ca_file: PathBuf,
     /// Our certificate chain and its private key, PEM, where the server asks for them.
     pub client: Option<(PathBuf, PathBuf)>,

@@ -58,7 +58,13 @@ fn keys(check_value: [u8; 16]) -> StoreKeys {
 
 async fn try_open(ground: &Ground, check_value: [u8; 16]) -> Result<Store, Error> {
     if let Ground::Schema(_) = ground {
-        Store::migrate(&ground.migrator()).await?;
+        // All schemas of a database take turns, and nobody waits longer than a second.
+        loop {
+            match Store::migrate(&ground.migrator()).await {
+                Err(Error::Busy) => {}
+                migrated => break migrated.map(drop)?,
+            }
+        }
     }
     Store::open(&ground.location(), keys(check_value), Arc::new(SystemClock), Arc::new(SystemEntropy)).await
 }

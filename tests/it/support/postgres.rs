@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Executor as _};
 use strongroom::app;
 use strongroom::config::{Database, PostgresConfig};
 use strongroom::domain::ambient::{Entropy as _, SystemEntropy};
-use strongroom::store::{CONNECTIONS, Store};
+use strongroom::store::{CONNECTIONS, Error, Store};
 use tempfile::TempDir;
 use url::Url;
 
@@ -80,7 +80,10 @@ impl Schema {
     pub(crate) async fn migrated() -> Option<Self> {
         let schema = Self::empty().await?;
         let migrator = app::location(&schema.config_for(MIGRATOR, schema.server.address())).unwrap();
-        Store::migrate(&migrator).await.unwrap();
+        // All schemas of a database take turns, and nobody waits longer than a second.
+        while let Err(failed) = Store::migrate(&migrator).await {
+            assert!(matches!(failed, Error::Busy), "{failed:?}");
+        }
         Some(schema)
     }
 

@@ -381,6 +381,13 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- They look at our tables, and not at what somebody made of the same name for a session.
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION take_next_change() SET search_path = %I, pg_temp', current_schema());
+    EXECUTE format('ALTER FUNCTION take_next_reads() SET search_path = %I, pg_temp', current_schema());
+END $$;
+
 CREATE TRIGGER change_trail_appends BEFORE INSERT ON change_trail FOR EACH ROW EXECUTE FUNCTION take_next_change();
 CREATE TRIGGER change_trail_keeps BEFORE UPDATE ON change_trail FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER change_trail_stays BEFORE DELETE ON change_trail FOR EACH ROW EXECUTE FUNCTION refuse_change();

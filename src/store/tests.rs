@@ -56,15 +56,19 @@ fn keys(check_value: [u8; 16]) -> StoreKeys {
     StoreKeys { signer: Arc::new(ToySigner), mac: Arc::new(ToyMac), check_value }
 }
 
+/// Migrates when its turn has come: all schemas of a server's database take turns, and nobody waits longer than a second.
+async fn migrate(ground: &Ground) -> Result<MigrateReport, Error> {
+    loop {
+        match Store::migrate(&ground.migrator()).await {
+            Err(Error::Busy) => {}
+            migrated => return migrated,
+        }
+    }
+}
+
 async fn try_open(ground: &Ground, check_value: [u8; 16]) -> Result<Store, Error> {
     if let Ground::Schema(_) = ground {
-        // All schemas of a database take turns, and nobody waits longer than a second.
-        loop {
-            match Store::migrate(&ground.migrator()).await {
-                Err(Error::Busy) => {}
-                migrated => break migrated.map(drop)?,
-            }
-        }
+        migrate(ground).await?;
     }
     Store::open(&ground.location(), keys(check_value), Arc::new(SystemClock), Arc::new(SystemEntropy)).await
 }
@@ -199,7 +203,7 @@ async fn one_process_owns_the_file_until_it_lets_go() {
     let ground = Ground::file();
     let store = stamped(&ground).await;
     assert!(matches!(try_open(&ground, [1; 16]).await, Err(Error::Locked)));
-    assert!(matches!(Store::migrate(&ground.migrator()).await, Err(Error::Locked)));
+    assert!(matches!(migrate(&ground).await, Err(Error::Locked)));
     drop(store);
     try_open(&ground, [1; 16]).await.unwrap();
 }
@@ -586,7 +590,7 @@ async fn a_schema_newer_than_this_build_is_refused_and_left_alone(ground: Ground
     }
     let refused = Store::open(&ground.location(), keys([1; 16]), Arc::new(SystemClock), Arc::new(SystemEntropy)).await;
     assert!(matches!(refused, Err(Error::SchemaTooNew { found, newest }) if found == newest + 1));
-    assert!(matches!(Store::migrate(&ground.migrator()).await, Err(Error::SchemaTooNew { .. })));
+    assert!(matches!(migrate(&ground).await, Err(Error::SchemaTooNew { .. })));
 }
 
 async fn migrating_is_a_step_of_its_own_where_starting_may_not(ground: Ground) {
@@ -595,11 +599,8 @@ async fn migrating_is_a_step_of_its_own_where_starting_may_not(ground: Ground) {
         Store::open_with(&ground.location(), Migrations::Refuse, keys([1; 16]), clock, entropy).await
     };
     assert!(matches!(open().await, Err(Error::SchemaTooOld { found: 0, oldest: SCHEMA_OLDEST })));
-    assert_eq!(Store::migrate(&ground.migrator()).await.unwrap(), MigrateReport { from: 0, to: SCHEMA_NEWEST });
-    assert_eq!(
-        Store::migrate(&ground.migrator()).await.unwrap(),
-        MigrateReport { from: SCHEMA_NEWEST, to: SCHEMA_NEWEST }
-    );
+    assert_eq!(migrate(&ground).await.unwrap(), MigrateReport { from: 0, to: SCHEMA_NEWEST });
+    assert_eq!(migrate(&ground).await.unwrap(), MigrateReport { from: SCHEMA_NEWEST, to: SCHEMA_NEWEST });
     open().await.unwrap();
 }
 
@@ -611,7 +612,7 @@ async fn a_migration_that_was_edited_after_it_ran_is_refused(ground: Ground) {
         .run("UPDATE _sqlx_migrations SET checksum = (SELECT hash FROM trails LIMIT 1)")
         .await
         .unwrap();
-    assert!(matches!(Store::migrate(&ground.migrator()).await, Err(Error::Corrupt(_))));
+    assert!(matches!(migrate(&ground).await, Err(Error::Corrupt(_))));
 }
 
 /// Those of both engines.

@@ -24,7 +24,7 @@ const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 
 /// A store whose connections go through a proxy.
 async fn behind_a_proxy(ground: &Ground) -> (Store, Proxy) {
-    Store::migrate(&ground.migrator()).await.unwrap();
+    migrate(ground).await.unwrap();
     let Location::Postgres(mut server) = ground.location() else { unreachable!("a server") };
     let proxy = Proxy::postgres(format!("{}:{}", server.host, server.port).parse().unwrap()).await;
     server.host = proxy.address().ip().to_string();

@@ -28,7 +28,13 @@ async fn expand(bench: &Bench) -> MigrateReport {
         }
         Location::Postgres(server) => {
             let mut conn = super::super::postgres::connect(&server).await.unwrap();
-            schema::postgres::apply(&mut conn, &[schema::postgres::STEPS, &[STEP]].concat()).await.unwrap()
+            loop {
+                match schema::postgres::apply(&mut conn, &[schema::postgres::STEPS, &[STEP]].concat()).await {
+                    // Not our turn yet.
+                    Err(Error::Busy) => {}
+                    applied => return applied.unwrap(),
+                }
+            }
         }
     }
 }
@@ -52,7 +58,7 @@ async fn a_build_works_before_and_after_a_schema_that_only_expanded(bench: Bench
     assert_eq!(expand(&bench).await, MigrateReport { from: 1, to: 2 });
     let report = match bench.ground.location() {
         Location::Sqlite(_) => MigrateReport { from: 2, to: 2 },
-        Location::Postgres(_) => Store::migrate(&bench.ground.migrator()).await.unwrap(),
+        Location::Postgres(_) => migrate(&bench.ground).await.unwrap(),
     };
     assert_eq!(report, MigrateReport { from: 2, to: 2 }, "the older build has nothing to add, and says so");
     let after = bench.connect(&bench.shop("after").await, "200").await;
@@ -165,6 +171,16 @@ async fn neither_the_service_nor_an_auditor_can_alter_a_trail() {
             assert_eq!(intruder.run(statement).await, Err("42501".to_owned()), "{role}: {statement}");
         }
     }
+    // Nor is a number skipped by whoever makes a trail of its own beside ours.
+    let mut shadow = ground.intruder().await;
+    let schema = shadow.texts("SELECT current_schema()::TEXT").await.remove(0);
+    shadow.run("SET ROLE strongroom_app").await.unwrap();
+    shadow.run("CREATE TEMPORARY TABLE change_trail AS SELECT seq + 4 AS seq FROM change_trail LIMIT 1").await.unwrap();
+    let skip = format!(
+        "INSERT INTO {schema}.change_trail SELECT seq + 5, tag, time_us, kind, merchant_id, connection_id, record, hash, signature \
+         FROM {schema}.change_trail WHERE seq = 1"
+    );
+    assert_eq!(shadow.run(&skip).await, Err("P0001".to_owned()));
     let mut auditor = ground.intruder().await;
     auditor.run("SET ROLE strongroom_auditor").await.unwrap();
     assert!(auditor.number("SELECT COUNT(*) FROM change_trail").await > 0);
